@@ -1,0 +1,2 @@
+//! The administrator's program: a thin client of the daemon.
+fn main() {}

@@ -1,0 +1,130 @@
+//! The verbs every helper has: `plan`, `apply`, `status`.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Subcommand};
+use serde_json::json;
+
+use super::output::{Out, TerminalProgress};
+use crate::engine::{self, Context, Host, Lock, PlannedChange, Stage};
+use crate::fault::Report;
+use crate::paths::Paths;
+use crate::run::Runner;
+use crate::spec::{self, HostSpec};
+
+/// Options that every helper has.
+#[derive(Debug, Clone, Args)]
+pub struct Common {
+    /// Print the answer as JSON.
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// The host spec [default: /etc/opdbus/config.json].
+    #[arg(long, global = true, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+}
+
+impl Common {
+    /// The host as the environment gives it.
+    #[must_use]
+    pub fn host(&self) -> Host {
+        Host { paths: Paths::from_env(), run: Runner::default() }
+    }
+
+    /// The host spec asked for.
+    pub fn spec(&self, host: &Host) -> Result<HostSpec, Report> {
+        let path = self.config.clone().unwrap_or_else(|| host.paths.config());
+        Ok(spec::load(&path)?)
+    }
+
+    /// Where the answer goes.
+    #[must_use]
+    pub fn out(&self) -> Out {
+        Out { json: self.json }
+    }
+}
+
+/// What a helper does with its component.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Subcommand)]
+pub enum Verb {
+    /// Show what would be changed, and change nothing.
+    Plan,
+    /// Make the host what the host spec says.
+    Apply,
+    /// Show what is there.
+    Status,
+}
+
+/// How long a helper waits for another run to end before it gives up.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Runs a verb over a helper's components.
+pub fn component_verb(stages: &[Box<dyn Stage>], verb: Verb, common: &Common) -> Result<(), Report> {
+    let host = common.host();
+    let spec = common.spec(&host)?;
+    let out = common.out();
+    let progress = TerminalProgress::new(out.json);
+    let cx = Context { host: &host, spec: &spec, progress: &progress };
+    match verb {
+        Verb::Plan => {
+            let changes = engine::plan(stages, &cx)?;
+            drop(progress);
+            out.answer(&json!({ "changes": changes }), |_| plan_text(&changes));
+        }
+        Verb::Apply => {
+            let _lock = Lock::take(&host.paths.lock(), PATIENCE)?;
+            let outcome = engine::apply(stages, &cx)?;
+            drop(progress);
+            out.answer(&outcome, |o| {
+                let applied: Vec<PlannedChange> =
+                    o.components.iter().flat_map(|c| c.applied.clone()).collect();
+                applied_text(&applied)
+            });
+            if let Some(failure) = outcome.failure() {
+                return Err(failure.clone());
+            }
+        }
+        Verb::Status => {
+            let seen = engine::show(stages, &cx)?;
+            drop(progress);
+            out.answer(&seen, |seen| serde_json::to_string_pretty(seen).unwrap_or_default());
+        }
+    }
+    Ok(())
+}
+
+fn sentence(change: &PlannedChange) -> String {
+    let sign = match change.action {
+        engine::Action::Create => '+',
+        engine::Action::Update => '~',
+        engine::Action::Remove => '-',
+    };
+    let detail = if change.detail.is_empty() { String::new() } else { format!(": {}", change.detail) };
+    format!("{sign} {}{detail}\n", change.object)
+}
+
+/// A plan for a person.
+#[must_use]
+pub fn plan_text(changes: &[PlannedChange]) -> String {
+    if changes.is_empty() {
+        return "nothing to change".into();
+    }
+    let mut text: String = changes.iter().map(sentence).collect();
+    text.push_str(&count(changes.len(), "to make"));
+    text
+}
+
+/// What was applied, for a person.
+#[must_use]
+pub fn applied_text(changes: &[PlannedChange]) -> String {
+    if changes.is_empty() {
+        return "nothing to change".into();
+    }
+    let mut text: String = changes.iter().map(sentence).collect();
+    text.push_str(&count(changes.len(), "made"));
+    text
+}
+
+fn count(n: usize, what: &str) -> String {
+    if n == 1 { format!("1 change {what}") } else { format!("{n} changes {what}") }
+}

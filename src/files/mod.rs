@@ -1,0 +1,71 @@
+//! Writing files so that a crash leaves the old one or the new one, keeping what the admin edited,
+//! and working inside a root file system that is not to be trusted.
+
+mod managed;
+mod rootdir;
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::Path;
+
+pub use managed::{FileState, Managed, ManagedError, Written};
+pub use rootdir::RootDir;
+
+/// Replaces a file: written beside under a temporary name, synced, renamed, and the directory synced.
+/// `mode` is the whole mode of the new file, whatever the process' umask is.
+pub fn replace(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
+    let directory = path.parent().ok_or_else(|| io::Error::other("the path has no directory"))?;
+    let mut file = tempfile::Builder::new()
+        .prefix(".opdbus-new-")
+        .permissions(std::fs::Permissions::from_mode(mode & 0o600))
+        .tempfile_in(directory)?;
+    file.write_all(content)?;
+    file.as_file().set_permissions(std::fs::Permissions::from_mode(mode))?;
+    file.as_file().sync_all()?;
+    file.persist(path).map_err(|e| e.error)?;
+    sync_directory(directory)
+}
+
+/// Makes the entries of a directory durable.
+pub fn sync_directory(directory: &Path) -> io::Result<()> {
+    File::options().read(true).custom_flags(libc_o_directory()).open(directory)?.sync_all()
+}
+
+fn libc_o_directory() -> i32 {
+    i32::try_from(rustix::fs::OFlags::DIRECTORY.bits()).unwrap_or(0)
+}
+
+/// Reads a file that may not be there.
+pub fn read_optional(path: &Path) -> io::Result<Option<Vec<u8>>> {
+    match std::fs::read(path) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_replaced_file_has_the_content_and_the_mode_and_leaves_nothing_beside() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("f");
+        replace(&path, b"one", 0o644).unwrap();
+        replace(&path, b"two", 0o640).unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"two");
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o7777, 0o640);
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_file_that_is_not_there_is_none_and_a_directory_is_an_error() {
+        let dir = tempfile::tempdir().unwrap();
+        assert_eq!(read_optional(&dir.path().join("none")).unwrap(), None);
+        assert!(read_optional(dir.path()).is_err());
+    }
+}

@@ -1,0 +1,140 @@
+//! Where things lie on a host, in one place, so that tests can put them elsewhere.
+
+use std::path::{Path, PathBuf};
+
+use crate::name::{ContainerName, PluginName, TemplateName};
+
+/// Directories and sockets that do not depend on the host spec.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Paths {
+    /// `/etc/opdbus`: host spec, deployment type, install marker.
+    pub etc: PathBuf,
+    /// `/run/opdbus`: the engine's lock.
+    pub run: PathBuf,
+    /// The socket of the Open vSwitch database server.
+    pub ovsdb: PathBuf,
+    /// Open vSwitch's run directory, where bridges have their management sockets.
+    pub ovs_run: PathBuf,
+    /// Where LXC keeps its shared configuration (`common.conf`).
+    pub lxc_share: PathBuf,
+    /// Where the installer puts unit files.
+    pub units: PathBuf,
+    /// Where the installer puts the bus policy.
+    pub dbus_policy: PathBuf,
+}
+
+impl Default for Paths {
+    fn default() -> Self {
+        Self {
+            etc: "/etc/opdbus".into(),
+            run: "/run/opdbus".into(),
+            ovsdb: "/run/openvswitch/db.sock".into(),
+            ovs_run: "/run/openvswitch".into(),
+            lxc_share: "/usr/share/lxc".into(),
+            units: "/etc/systemd/system".into(),
+            dbus_policy: "/etc/dbus-1/system.d".into(),
+        }
+    }
+}
+
+impl Paths {
+    /// The default paths, changed by the environment: `OPDBUS_ETC`, `OPDBUS_RUN`, `OPDBUS_OVSDB`,
+    /// `OPDBUS_OVS_RUN`, `OPDBUS_LXC_SHARE`, `OPDBUS_UNITS`, `OPDBUS_DBUS_POLICY`. For tests, and for
+    /// distributions that keep LXC's files elsewhere.
+    #[must_use]
+    pub fn from_env() -> Self {
+        let mut paths = Self::default();
+        for (variable, path) in [
+            ("OPDBUS_ETC", &mut paths.etc),
+            ("OPDBUS_RUN", &mut paths.run),
+            ("OPDBUS_OVSDB", &mut paths.ovsdb),
+            ("OPDBUS_OVS_RUN", &mut paths.ovs_run),
+            ("OPDBUS_LXC_SHARE", &mut paths.lxc_share),
+            ("OPDBUS_UNITS", &mut paths.units),
+            ("OPDBUS_DBUS_POLICY", &mut paths.dbus_policy),
+        ] {
+            if let Some(value) = std::env::var_os(variable).filter(|v| !v.is_empty()) {
+                *path = value.into();
+            }
+        }
+        paths
+    }
+
+    /// The host spec.
+    #[must_use]
+    pub fn config(&self) -> PathBuf {
+        self.etc.join("config.json")
+    }
+
+    /// The engine's lock.
+    #[must_use]
+    pub fn lock(&self) -> PathBuf {
+        self.run.join("lock")
+    }
+}
+
+/// The tree below the base path (requirements, sections 1, 7 and 9).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tree(PathBuf);
+
+impl Tree {
+    /// The tree at a base path.
+    pub fn new(base: impl Into<PathBuf>) -> Self {
+        Self(base.into())
+    }
+    /// The base path itself.
+    #[must_use]
+    pub fn base(&self) -> &Path {
+        &self.0
+    }
+    /// A subvolume, or anything else, right below the base path.
+    pub fn join(&self, name: impl AsRef<Path>) -> PathBuf {
+        self.0.join(name)
+    }
+    /// The ledger's database.
+    #[must_use]
+    pub fn ledger(&self) -> PathBuf {
+        self.0.join("@timing/blockchain.db")
+    }
+    /// A plugin's subvolume.
+    #[must_use]
+    pub fn plugin(&self, name: &PluginName) -> PathBuf {
+        self.0.join("@plugins").join(name)
+    }
+    /// The directory of all templates.
+    #[must_use]
+    pub fn templates(&self) -> PathBuf {
+        self.0.join("@templates")
+    }
+    /// A template's directory: `template.json` and `rootfs`, the subvolume that is cloned.
+    #[must_use]
+    pub fn template(&self, name: &TemplateName) -> PathBuf {
+        self.templates().join(name)
+    }
+    /// The directory of all containers. It is on the templates' file system, as snapshots need, and
+    /// apart from `/var/lib/lxc`, which is the admin's.
+    #[must_use]
+    pub fn containers(&self) -> PathBuf {
+        self.0.join("containers")
+    }
+    /// A container's directory: `container.json`, `config` (LXC's) and `rootfs`, a subvolume.
+    #[must_use]
+    pub fn container(&self, name: &ContainerName) -> PathBuf {
+        self.containers().join(name)
+    }
+    /// The directory of all sockets.
+    #[must_use]
+    pub fn sockets(&self) -> PathBuf {
+        self.0.join("sockets")
+    }
+    /// The directory that holds a container's socket; who is granted the container gets this directory.
+    #[must_use]
+    pub fn container_socket_dir(&self, name: &ContainerName) -> PathBuf {
+        self.sockets().join("containers").join(name)
+    }
+    /// The API socket.
+    #[must_use]
+    pub fn api_socket(&self) -> PathBuf {
+        self.sockets().join("api/opdbus.sock")
+    }
+}

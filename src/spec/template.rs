@@ -1,0 +1,74 @@
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::name::TemplateName;
+
+/// A container template: a root file system without identity, from which containers are cloned.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Template {
+    /// What it is made of. Default: debian.
+    pub distribution: Distribution,
+    /// The release. Default: stable, the release itself being recorded in the template when built.
+    pub suite: String,
+    /// Where packages come from. Default: none, which means the host's own apt configuration, else
+    /// the distribution's own mirror.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mirror: Option<String>,
+    /// A tarball of a root file system to use instead of a mirror. Default: none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rootfs: Option<PathBuf>,
+    /// Packages to have beside the base system. Default: none.
+    pub packages: Vec<String>,
+    /// The user that is there from the start. Default: none beside root, who has no password.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user: Option<TemplateUser>,
+    /// The time zone, as a name of the tz database. Default: Etc/UTC.
+    pub time_zone: String,
+    /// The locale. Default: C.UTF-8, the one that needs no generating.
+    pub locale: String,
+}
+
+impl Default for Template {
+    fn default() -> Self {
+        Self {
+            distribution: Distribution::Debian,
+            suite: "stable".into(),
+            mirror: None,
+            rootfs: None,
+            packages: Vec::new(),
+            user: None,
+            time_zone: "Etc/UTC".into(),
+            locale: "C.UTF-8".into(),
+        }
+    }
+}
+
+/// What a template is made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Distribution {
+    /// Debian, by mmdebstrap (or debootstrap where that is missing), or from a tarball.
+    Debian,
+}
+
+/// The user that is in every clone from the start.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct TemplateUser {
+    /// The login name.
+    pub name: String,
+    /// Public keys for `authorized_keys`, one a line. Default: none, and no password either.
+    #[serde(default)]
+    pub ssh_keys: Vec<String>,
+    /// Whether the user may become root by sudo without a password (where sudo is installed). Default: false.
+    #[serde(default)]
+    pub sudo: bool,
+}
+
+pub(super) fn default_templates() -> BTreeMap<TemplateName, Template> {
+    "debian-base".parse().ok().map(|name| (name, Template::default())).into_iter().collect()
+}
