@@ -1,0 +1,149 @@
+# shellcheck shell=bash
+# What lab/up, lab/run, lab/status and lab/down share. Sourced, never run.
+#
+# A lab is a directory LAB_DIR/NAME and a control group opdbus-lab-NAME. Everything else is found from these
+# two, not from a process id that was written down once: so a lab whose `up` was killed at any instant
+# is taken down like any other.
+
+set -euo pipefail
+
+REPO=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+LAB_DIR=${LAB_DIR:-$REPO/.lab}
+LAB_NAME=${LAB_NAME:-main}
+
+note() { printf '%s\n' "$*"; }
+
+# fail STATUS MESSAGE [NEXT]: says what failed and what to do next, and ends. The exit statuses are those of op-dbus.
+fail() {
+    printf 'error: %s\n' "$2" >&2
+    if [[ -n ${3:-} ]]; then printf '  next: %s\n' "$3" >&2; fi
+    exit "$1"
+}
+
+# The value of an option that needs one: option_value OPTION ARGUMENTS-LEFT VALUE
+option_value() {
+    if (($2 < 2)) || [[ -z $3 ]]; then fail 2 "$1 needs a value"; fi
+    printf '%s' "$3"
+}
+
+# Settles every path of the lab, once --name and --dir are known.
+lab_paths() {
+    [[ $LAB_NAME =~ ^[a-z][a-z0-9-]{0,20}$ && $LAB_NAME != cache ]] ||
+        fail 2 "'$LAB_NAME' is not the name of a lab" "a-z, 0-9 and '-', beginning with a letter, 21 at most; 'cache' is taken"
+    LAB_DIR=$(realpath -m "$LAB_DIR")
+    # shellcheck disable=SC2034 # used by who sources this
+    CACHE=$LAB_DIR/cache
+    LAB=$LAB_DIR/$LAB_NAME
+    ROOT=$LAB/root      # where the lab's disk is mounted: its root file system
+    DISK=$LAB/disk.img  # a btrfs, thrown away with the lab
+    CGROUP_NAME=opdbus-lab-$LAB_NAME
+    local unified
+    unified=$(awk '$3 == "cgroup2" { print $2; exit }' /proc/mounts)
+    CGROUP=${unified:-/sys/fs/cgroup}/$CGROUP_NAME
+}
+
+need_root() {
+    if ((EUID != 0)); then fail 6 "only root can do this: it mounts, makes loop devices and starts an init" "sudo $0"; fi
+}
+
+# One up or down of a lab at a time. What they start must not keep the lock: give it 9>&-.
+take_lock() {
+    mkdir -p "$LAB_DIR"
+    exec 9>"$LAB_DIR/$LAB_NAME.lock"
+    flock --wait "${1:-0}" 9 || fail 8 "another lab/up or lab/down of the lab '$LAB_NAME' is at work" "wait for it, or end it"
+}
+
+# The process that is the lab's init, if there is one.
+lab_leader() {
+    local pid
+    while read -r pid; do
+        # Process 1 of the innermost of its process-id namespaces, of which it has two.
+        if [[ $(awk '$1 == "NSpid:" { print NF - 1, $NF }' "/proc/$pid/status" 2>/dev/null) == *" 1" ]]; then
+            echo "$pid"
+            return 0
+        fi
+    done < <(cat "$CGROUP/payload/init.scope/cgroup.procs" "$CGROUP/payload/cgroup.procs" 2>/dev/null)
+    return 1
+}
+
+# What of the lab is done: "" (nothing, or half of it), booted, installed.
+lab_state() { cat "$LAB/state" 2>/dev/null || true; }
+
+# Runs a command in the lab, as the lab's init would: its namespaces, its control group, a clean environment.
+in_lab() {
+    local leader
+    leader=$(lab_leader) || fail 7 "the lab '$LAB_NAME' is not running" "lab/up"
+    (
+        # So that what the command leaves behind is the lab's, and goes with it. Only then: this shell's own
+        # variables are in the way of nothing inside.
+        echo "$BASHPID" >"$CGROUP/payload/init.scope/cgroup.procs"
+        exec nsenter --target "$leader" --all -- /usr/bin/env --ignore-environment --chdir=/root \
+            HOME=/root USER=root LOGNAME=root SHELL=/bin/bash LANG=C.UTF-8 TERM="${TERM:-dumb}" \
+            PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin "$@" 9>&-
+    )
+}
+
+# The loop devices whose file lies in the lab's file system: attached from inside, and left there by
+# something that was killed. The path that the kernel shows is the one inside, so it is the device number
+# that tells: each subvolume has one of its own.
+lab_inner_loops() {
+    mountpoint --quiet "$ROOT" || return 0
+    local path
+    local -A ours=()
+    while read -r path; do
+        ours[$(stat --format='%Hd:%Ld' "$ROOT/$path" 2>/dev/null || echo none)]=1
+    done < <(echo . && btrfs subvolume list "$ROOT" | sed 's/.* path //')
+    local device number
+    while read -r device number; do
+        if [[ -n ${ours[$number]:-} ]]; then echo "$device"; fi
+    done < <(losetup --list --noheadings --output NAME,BACK-MAJ:MIN)
+}
+
+# Ends everything that the lab runs. A lab is thrown away, so nothing in it is asked to stop: what
+# is done here after a crash is what is always done.
+lab_kill() {
+    local try pid path
+    if [[ -d $CGROUP ]]; then
+        for ((try = 0; try < 50; try++)); do
+            if [[ -w $CGROUP/cgroup.kill ]]; then
+                echo 1 >"$CGROUP/cgroup.kill"
+            else # kernels before 5.14
+                find "$CGROUP" -name cgroup.procs -exec cat {} + 2>/dev/null | while read -r pid; do kill -KILL "$pid" || true; done
+            fi
+            grep --quiet 'populated 1' "$CGROUP/cgroup.events" 2>/dev/null || break
+            sleep 0.1
+        done
+    fi
+    # nspawn makes its group in systemd's own hierarchy too, where there is one.
+    find /sys/fs/cgroup -mindepth 1 -maxdepth 2 -type d -name "$CGROUP_NAME" 2>/dev/null |
+        while read -r path; do find "$path" -depth -type d -exec rmdir {} + 2>/dev/null || true; done
+}
+
+# Unmounts the lab's disk and detaches every loop device that has to do with it.
+lab_unmount() {
+    local device try
+    while read -r device; do losetup --detach "$device"; done < <(lab_inner_loops)
+    for ((try = 0; try < 50; try++)); do
+        mountpoint --quiet "$ROOT" || break
+        umount "$ROOT" 2>/dev/null || sleep 0.1
+    done
+    if mountpoint --quiet "$ROOT"; then
+        fail 1 "cannot unmount $ROOT: something uses it" "fuser --verbose --mount $ROOT shows what"
+    fi
+    # The last namespace that had it mounted goes a moment after its last process.
+    for ((try = 0; try < 50; try++)); do
+        [[ -n $(losetup --associated "$DISK" 2>/dev/null) ]] || break
+        if ((try == 20)); then losetup --associated "$DISK" --output NAME --noheadings --list | xargs --no-run-if-empty -n1 losetup --detach; fi
+        sleep 0.1
+    done
+    if [[ -n $(losetup --associated "$DISK" 2>/dev/null) ]]; then
+        fail 1 "$(losetup --associated "$DISK" --noheadings --list --output NAME) still holds $DISK" "losetup --list shows it"
+    fi
+}
+
+# Leaves nothing of the lab but the caches. Right at any moment, and twice.
+lab_remove() {
+    lab_kill
+    lab_unmount
+    rm -rf --one-file-system "$LAB"
+}
