@@ -11,5 +11,7 @@ pub mod files;
 pub mod hex;
 pub mod name;
 pub mod paths;
+pub mod plan_text;
 pub mod run;
 pub mod spec;
+pub mod table;

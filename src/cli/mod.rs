@@ -3,5 +3,5 @@
 mod helper;
 mod output;
 
-pub use helper::{Common, Verb, applied_text, component_verb, plan_text};
+pub use helper::{Common, Verb, component_verb};
 pub use output::{Out, TerminalProgress, finish, init_logging};
