@@ -11,6 +11,7 @@ use crate::plugins::PluginsComponent;
 use crate::sockets::SocketsComponent;
 use crate::storage::StorageComponent;
 use crate::templates::TemplatesComponent;
+use crate::units::UnitsComponent;
 
 /// All components.
 #[must_use]
@@ -20,6 +21,7 @@ pub fn components() -> Vec<Box<dyn Stage>> {
         Box::new(PluginsComponent),
         Box::new(SocketsComponent),
         Box::new(LedgerComponent),
+        Box::new(UnitsComponent::default()),
         Box::new(BridgeComponent),
         Box::new(NatComponent::default()),
         Box::new(flows()),

@@ -1,2 +1,2 @@
-//! The administrator's program: a thin client of the daemon.
+//! x
 fn main() {}

@@ -1,4 +1,4 @@
-//! What all programs share: how they print, how they end, and the verbs of a helper.
+//! What all programs share: how they print, how they end, and the verbs of a helper; and `op-dbus`.
 
 mod helper;
 mod output;

@@ -6,9 +6,7 @@ use nix::unistd::{Gid, Group, Uid, User, getgrouplist};
 use serde::Serialize;
 
 use super::registry::Privilege;
-
-/// The group whose members may operate the host.
-pub const GROUP: &str = "opdbus";
+pub use crate::sockets::GROUP;
 
 /// The way a call came in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]

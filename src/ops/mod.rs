@@ -14,5 +14,5 @@ mod templates;
 
 pub use call::{Call, Service, Streams};
 pub use caller::{Caller, Door, GROUP};
-pub use config::read_spec;
+pub use config::{deployment, ledger_caller, read_spec};
 pub use registry::{Description, Effect, Op, Operation, Privilege, Registry};
