@@ -312,8 +312,8 @@ fn head(connection: &Connection, last: Option<&Head>) -> rusqlite::Result<Option
         });
     let heads = match heads {
         Ok(heads) => heads,
-        // No such table, or no such column: SQLite has no error code of its own for it.
-        Err(error) if is_damage(&error) || error.sqlite_error_code() == Some(ErrorCode::Unknown) => {
+        // The statement is right, so if it cannot be prepared, the table is not what it should be.
+        Err(error) if is_damage(&error) || matches!(error, rusqlite::Error::SqlInputError { .. }) => {
             return Ok(altered("it cannot be read"));
         }
         Err(error) => return Err(error),
