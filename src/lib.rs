@@ -9,6 +9,7 @@ pub mod engine;
 pub mod fault;
 pub mod files;
 pub mod hex;
+pub mod ledger;
 pub mod name;
 pub mod paths;
 pub mod plan_text;

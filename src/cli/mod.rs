@@ -1,6 +1,7 @@
 //! What all programs share: how they print, how they end, and the verbs of a helper; and `op-dbus`.
 
 mod helper;
+pub mod ledger;
 mod output;
 
 pub use helper::{Common, Verb, component_verb};
