@@ -281,8 +281,11 @@ fn entries_deleted_swapped_or_forged_are_found_and_the_first_bad_one_named() {
 
 /// Puts in an entry that hashes right, by SQL.
 fn insert(connection: &Connection, id: i64, timestamp: i64, previous_hash: &str) {
-    let fields =
-        Fields { id, timestamp, operation: "o", target: "t", metadata: r#"{"outcome":"ok"}"#, previous_hash };
+    insert_with(connection, id, timestamp, previous_hash, r#"{"outcome":"ok"}"#);
+}
+
+fn insert_with(connection: &Connection, id: i64, timestamp: i64, previous_hash: &str, metadata: &str) {
+    let fields = Fields { id, timestamp, operation: "o", target: "t", metadata, previous_hash };
     one_row(
         connection,
         "INSERT INTO operations VALUES (?1, ?2, 'o', 't', ?3, ?4, NULL, ?5)",
@@ -319,6 +322,51 @@ fn other_forms_of_the_same_metadata_and_other_kinds_of_values_are_found() {
     ] {
         let copy = bench.tampered(|c| one_row(c, &format!("UPDATE operations {sql}"), []));
         assert_bad(copy, id, "", sql);
+    }
+}
+
+#[test]
+fn an_entry_that_hashes_right_and_is_not_canonical_is_found() {
+    needs_python!();
+    let bench = Bench::new(2);
+    let previous = Ledger::open_read_only(&bench.base).unwrap().head().unwrap().hash;
+    let appended = |metadata: &str| {
+        std::fs::copy(&bench.base, &bench.copy).unwrap();
+        insert_with(&Connection::open(&bench.copy).unwrap(), 2, 1, &previous, metadata);
+        verdict(&bench.copy, metadata)
+    };
+    let nested = |levels: usize| format!("{}{{}}{}", "{\"a\":".repeat(levels - 1), "}".repeat(levels - 1));
+    // Members in the order of UTF-16: a surrogate before U+FB33.
+    for good in [
+        "{}",
+        r#"{"a":-9007199254740991,"b":"\u0001\"\\/"}"#,
+        "{\"\u{1f600}\":1,\"\u{fb33}\":2}",
+        &nested(64),
+    ] {
+        assert_eq!(appended(good), None);
+    }
+    for bad in [
+        r#"{"a": 1}"#,
+        r#"{"b":1,"a":1}"#,
+        "{\"\u{fb33}\":2,\"\u{1f600}\":1}",
+        r#"{"a":1,"a":1}"#,
+        r#"{"a":"\/"}"#,
+        r#"{"a":"\u00e9"}"#,
+        r#"{"a":"\u001F"}"#,
+        r#"{"a":"\ud800"}"#,
+        r#"{"a":1.5}"#,
+        r#"{"a":1e2}"#,
+        r#"{"a":-0}"#,
+        r#"{"a":9007199254740992}"#,
+        r#"{"a":NaN}"#,
+        "[]",
+        "\"text\"",
+        "nothing",
+        &nested(65),
+        &nested(5000),
+    ] {
+        let found = appended(bad);
+        assert_eq!(found.as_ref().map(|v| v.0), Some(Some(2)), "{bad}: {found:?}");
     }
 }
 

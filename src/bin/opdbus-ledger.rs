@@ -27,7 +27,7 @@ use opdbus::ledger::{Caller, LedgerComponent, Via};
 struct Program {
     #[command(flatten)]
     common: Common,
-    /// The ledger, or a copy of one [default: @timing/blockchain.db below the base path].
+    /// The ledger, or a copy of one; by default @timing/blockchain.db below the base path.
     #[arg(long, global = true, value_name = "FILE")]
     db: Option<PathBuf>,
     #[command(subcommand)]

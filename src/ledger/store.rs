@@ -232,7 +232,8 @@ impl Ledger {
         rows.collect::<rusqlite::Result<_>>().map_err(&fail)
     }
 
-    /// Checks every entry, the head and the schema.
+    /// Checks every entry, the head and the schema. Other threads that share this ledger wait meanwhile;
+    /// a program that appends verifies by `Ledger::read(path, Ledger::verify)`, on a connection apart.
     pub fn verify(&self) -> Result<Verification, LedgerError> {
         verify::verify(&self.connection()).map_err(sql("verify", &self.path))
     }
