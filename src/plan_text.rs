@@ -1,7 +1,5 @@
 //! Plans and their results, for a person.
 
-use std::fmt::Write;
-
 use crate::engine::{Action, PlannedChange};
 
 fn sentence(change: &PlannedChange) -> String {
@@ -20,8 +18,7 @@ fn text(changes: &[PlannedChange], what: &str) -> String {
     }
     let mut text: String = changes.iter().map(sentence).collect();
     let noun = if changes.len() == 1 { "change" } else { "changes" };
-    // Writing to a String cannot fail.
-    let _ = write!(text, "{} {noun} {what}", changes.len());
+    text.push_str(&format!("{} {noun} {what}", changes.len()));
     text
 }
 

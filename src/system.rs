@@ -23,7 +23,7 @@ pub fn components() -> Vec<Box<dyn Stage>> {
         Box::new(LedgerComponent),
         Box::new(UnitsComponent::default()),
         Box::new(BridgeComponent),
-        Box::new(NatComponent::default()),
+        Box::new(NatComponent),
         Box::new(flows()),
         Box::new(TemplatesComponent),
         Box::new(ContainersComponent),
