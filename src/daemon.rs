@@ -59,7 +59,7 @@ async fn serve(host: Host) -> Result<(), DaemonError> {
     let mut interrupt = signal(SignalKind::interrupt()).map_err(DaemonError::Start)?;
     let service = Arc::new(Service::new(host));
     let socket = listenfd::ListenFd::from_env().take_unix_listener(0).map_err(DaemonError::Socket)?;
-    let builder = zbus::connection::Builder::system().map_err(DaemonError::Bus)?;
+    let builder = zbus::connection::Builder::system();
     let _bus = dbus::serve(builder, Arc::clone(&service)).await.map_err(DaemonError::Bus)?;
     let api = async {
         match socket {

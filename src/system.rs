@@ -20,7 +20,7 @@ pub fn components() -> Vec<Box<dyn Stage>> {
         Box::new(StorageComponent),
         Box::new(PluginsComponent),
         Box::new(SocketsComponent),
-        Box::new(LedgerComponent),
+        Box::new(LedgerComponent::default()),
         Box::new(UnitsComponent::default()),
         Box::new(BridgeComponent),
         Box::new(NatComponent),
@@ -41,8 +41,11 @@ pub fn select(names: &[String]) -> Result<Vec<Box<dyn Stage>>, Report> {
     let all = components();
     if let Some(unknown) = names.iter().find(|name| !all.iter().any(|stage| stage.name() == name.as_str())) {
         let known: Vec<&str> = all.iter().map(|stage| stage.name()).collect();
-        return Err(Report::new(Kind::Invalid, format!("there is no component \"{}\"", unknown.escape_debug()))
-            .with_next(format!("the components are {}", known.join(", "))));
+        return Err(Report::new(
+            Kind::Invalid,
+            format!("there is no component \"{}\"", unknown.escape_debug()),
+        )
+        .with_next(format!("the components are {}", known.join(", "))));
     }
     Ok(all.into_iter().filter(|stage| names.is_empty() || names.iter().any(|n| n == stage.name())).collect())
 }

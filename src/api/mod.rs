@@ -18,7 +18,8 @@ use tokio::net::UnixListener;
 
 use crate::engine::Silent;
 use crate::fault::{Kind, Report};
-use crate::ops::{Caller, Description, Door, Operation, Service};
+use crate::ledger::Via;
+use crate::ops::{Caller, Description, Operation, Service};
 
 /// The largest request: an operation's arguments are short.
 const MOST: usize = 64 << 10;
@@ -54,22 +55,28 @@ async fn call(
     body: Bytes,
 ) -> Response {
     let Some(uid) = peer.0 else {
-        return failure(&Report::new(Kind::Denied, "the kernel does not say who has the other end of the socket"));
+        return failure(&Report::new(
+            Kind::Denied,
+            "the kernel does not say who has the other end of the socket",
+        ));
     };
     let arguments = if body.is_empty() {
         Value::Null
     } else {
         // What is no JSON is refused by the operation itself, so that the refusal is recorded.
-        serde_json::from_slice(&body).unwrap_or_else(|_| Value::String(String::from_utf8_lossy(&body).into_owned()))
+        serde_json::from_slice(&body)
+            .unwrap_or_else(|_| Value::String(String::from_utf8_lossy(&body).into_owned()))
     };
     let called = tokio::task::spawn_blocking(move || {
-        let caller = Caller::from_uid(uid, Door::Socket);
+        let caller = Caller::from_uid(uid, Via::Socket);
         service.call(&caller, &name, arguments, &Silent, None)
     });
     match called.await {
         Ok(Ok(answer)) => Json(answer).into_response(),
         Ok(Err(report)) => failure(&report),
-        Err(error) => failure(&Report::new(Kind::Failed, format!("the operation ended unexpectedly: {error}"))),
+        Err(error) => {
+            failure(&Report::new(Kind::Failed, format!("the operation ended unexpectedly: {error}")))
+        }
     }
 }
 

@@ -29,7 +29,11 @@ const EXIT_CODES: &str = "Exit status: 0 done, 1 failed, 2 usage, 3 invalid, 4 n
 /// The whole command line.
 #[must_use]
 pub fn command() -> Command {
-    let json = Arg::new("json").long("json").global(true).action(ArgAction::SetTrue).help("Print the answer as JSON");
+    let json = Arg::new("json")
+        .long("json")
+        .global(true)
+        .action(ArgAction::SetTrue)
+        .help("Print the answer as JSON");
     let mut root = Command::new("op-dbus")
         .version(env!("CARGO_PKG_VERSION"))
         .about("Declared infrastructure on one host: subvolumes, a bridge, containers, and a ledger of it all")
@@ -47,15 +51,17 @@ pub fn command() -> Command {
         root = root.subcommand(with_confirmation(operation));
     }
     for (group, about) in GROUPS {
-        let mut command = Command::new(group).about(about).subcommand_required(true).arg_required_else_help(true);
-        for operation in registry.iter().filter(|op| op.name.split_once('.').is_some_and(|(g, _)| g == group)) {
+        let mut command =
+            Command::new(group).about(about).subcommand_required(true).arg_required_else_help(true);
+        for operation in registry.iter().filter(|op| op.name.split_once('.').is_some_and(|(g, _)| g == group))
+        {
             command = command.subcommand(with_confirmation(operation));
         }
         root = root.subcommand(command);
     }
-    root.subcommand(config_command()).subcommand(completions_command()).subcommand(
-        Command::new("man").about("Print the manual page (roff)").hide(true),
-    )
+    root.subcommand(config_command())
+        .subcommand(completions_command())
+        .subcommand(Command::new("man").about("Print the manual page (roff)").hide(true))
 }
 
 /// What destroys asks first, and takes `--yes`.
@@ -64,7 +70,9 @@ fn with_confirmation(operation: &Operation) -> Command {
     if operation.effect != Effect::Destroy {
         return command;
     }
-    command.arg(Arg::new("yes").long("yes").short('y').action(ArgAction::SetTrue).help("Do not ask for confirmation"))
+    command.arg(
+        Arg::new("yes").long("yes").short('y').action(ArgAction::SetTrue).help("Do not ask for confirmation"),
+    )
 }
 
 fn config_command() -> Command {
@@ -77,12 +85,18 @@ fn config_command() -> Command {
         .subcommand_required(true)
         .arg_required_else_help(true)
         .subcommand(Command::new("schema").about("Print the JSON Schema of the host spec"))
-        .subcommand(Command::new("check").about("Check a host spec and say what is wrong, and where").arg(file.clone()))
         .subcommand(
-            Command::new("show")
-                .about("Print the host spec with every default filled in")
-                .arg(file)
-                .arg(Arg::new("defaults").long("defaults").action(ArgAction::SetTrue).help("Print the defaults alone")),
+            Command::new("check")
+                .about("Check a host spec and say what is wrong, and where")
+                .arg(file.clone()),
+        )
+        .subcommand(
+            Command::new("show").about("Print the host spec with every default filled in").arg(file).arg(
+                Arg::new("defaults")
+                    .long("defaults")
+                    .action(ArgAction::SetTrue)
+                    .help("Print the defaults alone"),
+            ),
         )
 }
 
@@ -184,8 +198,11 @@ fn confirm(operation: &Operation, arguments: &Value) -> Result<(), Report> {
         return Err(refused());
     }
     let mut answer = String::new();
-    super::output::ask(&format!("{}: {target}. There is no way back. Go on? [y/N] ", operation.summary), &mut answer)
-        .map_err(|e| Report::new(Kind::Failed, format!("cannot ask: {e}")))?;
+    super::output::ask(
+        &format!("{}: {target}. There is no way back. Go on? [y/N] ", operation.summary),
+        &mut answer,
+    )
+    .map_err(|e| Report::new(Kind::Failed, format!("cannot ask: {e}")))?;
     if matches!(answer.trim(), "y" | "Y" | "yes") { Ok(()) } else { Err(refused()) }
 }
 
@@ -204,7 +221,8 @@ fn config(matches: &ArgMatches, out: Out) -> Result<(), Report> {
             out.answer(&json!({ "ok": true, "path": path }), |_| format!("{} is valid", path.display()));
         }
         Some(("show", matches)) => {
-            let spec = if matches.get_flag("defaults") { HostSpec::default() } else { spec::load(&path(matches))? };
+            let spec =
+                if matches.get_flag("defaults") { HostSpec::default() } else { spec::load(&path(matches))? };
             out.answer(&spec, spec::render);
         }
         _ => {}
@@ -223,7 +241,9 @@ mod tests {
             let mut command = command();
             let mut at = &mut command;
             for part in operation.name.split('.') {
-                at = at.find_subcommand_mut(part).unwrap_or_else(|| panic!("{} is not on the command line", operation.name));
+                at = at
+                    .find_subcommand_mut(part)
+                    .unwrap_or_else(|| panic!("{} is not on the command line", operation.name));
             }
         }
     }
@@ -231,7 +251,16 @@ mod tests {
     #[test]
     fn arguments_on_the_command_line_and_in_json_are_the_same() {
         let registry = Registry::default();
-        let matches = command().get_matches_from(["op-dbus", "container", "create", "web-01", "--connect", "db-01", "--service", "80"]);
+        let matches = command().get_matches_from([
+            "op-dbus",
+            "container",
+            "create",
+            "web-01",
+            "--connect",
+            "db-01",
+            "--service",
+            "80",
+        ]);
         let (_, group) = matches.subcommand().unwrap();
         let (_, verb) = group.subcommand().unwrap();
         let arguments = registry.find("container.create").unwrap().arguments(verb).unwrap();
@@ -244,7 +273,10 @@ mod tests {
     #[test]
     fn a_hostile_name_is_refused_with_the_reason() {
         for name in ["../x", "a b", "a\nb"] {
-            let error = command().try_get_matches_from(["op-dbus", "container", "create", name]).unwrap_err().to_string();
+            let error = command()
+                .try_get_matches_from(["op-dbus", "container", "create", name])
+                .unwrap_err()
+                .to_string();
             assert!(error.contains("is refused"), "{error}");
         }
     }

@@ -1,5 +1,6 @@
 //! What all programs share: how they print, how they end, and the verbs of a helper; and `op-dbus`.
 
+pub mod admin;
 mod helper;
 pub mod ledger;
 mod output;

@@ -63,7 +63,12 @@ impl Lxc {
             .arg(name.as_str())
             .arg("--lxcpath")
             .arg(cx.tree().containers())
-            .args(["--clear-env", "--keep-var=TERM", "--set-var=PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "--"])
+            .args([
+                "--clear-env",
+                "--keep-var=TERM",
+                "--set-var=PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+                "--",
+            ])
             .args(command)
     }
 }
@@ -73,8 +78,14 @@ impl Backend for Lxc {
         if !Path::new("/run/systemd/system").exists() {
             return Ok(BTreeSet::new());
         }
-        let call = Invocation::new("systemctl")
-            .args(["list-units", "--state=active", "--no-legend", "--plain", "--full", "opdbus-container@*.service"]);
+        let call = Invocation::new("systemctl").args([
+            "list-units",
+            "--state=active",
+            "--no-legend",
+            "--plain",
+            "--full",
+            "opdbus-container@*.service",
+        ]);
         let output = cx.host.run.run(&call)?;
         Ok(output.text().lines().filter_map(container_of_line).collect())
     }
@@ -85,10 +96,12 @@ impl Backend for Lxc {
         if output.status == 0 {
             return Ok(());
         }
-        let journal = Invocation::new("journalctl").args(["--no-pager", "-o", "cat", "-n", "6", "-u"]).arg(unit(name));
+        let journal =
+            Invocation::new("journalctl").args(["--no-pager", "-o", "cat", "-n", "6", "-u"]).arg(unit(name));
         let why = cx.host.run.output(&journal).map(|o| o.text()).unwrap_or_default();
         let why = why.lines().map(str::trim).filter(|l| !l.is_empty()).collect::<Vec<_>>().join("; ");
-        let why = if why.is_empty() { String::from_utf8_lossy(&output.stderr).trim().to_owned() } else { why };
+        let why =
+            if why.is_empty() { String::from_utf8_lossy(&output.stderr).trim().to_owned() } else { why };
         Err(ContainerError::Start { name: name.clone(), why })
     }
 

@@ -99,7 +99,9 @@ impl engine::Change for Change {
         match self {
             Self::Clean { .. } | Self::StrayPort { .. } => Action::Remove,
             Self::Create { .. } => Action::Create,
-            Self::Port { .. } | Self::Update { .. } | Self::Start { .. } | Self::Release { .. } => Action::Update,
+            Self::Port { .. } | Self::Update { .. } | Self::Start { .. } | Self::Release { .. } => {
+                Action::Update
+            }
         }
     }
 
@@ -187,7 +189,8 @@ impl engine::Component for ContainersComponent {
     }
 
     fn plan(&self, spec: &HostSpec, seen: &Seen) -> Result<Vec<Change>, ContainerError> {
-        let mut changes: Vec<Change> = seen.half_made.iter().map(|path| Change::Clean { path: path.clone() }).collect();
+        let mut changes: Vec<Change> =
+            seen.half_made.iter().map(|path| Change::Clean { path: path.clone() }).collect();
         changes.extend(seen.stray_ports.iter().map(|port| Change::StrayPort { interface: port.clone() }));
         for (name, there) in &seen.containers {
             if !there.port {
@@ -258,7 +261,8 @@ mod tests {
     use crate::engine::Component;
 
     fn seen(name: &str, origin: Origin, spec: Container) -> Seen {
-        let container = SeenContainer { origin, spec, address: [10, 0, 0, 2].into(), running: true, port: true };
+        let container =
+            SeenContainer { origin, spec, address: [10, 0, 0, 2].into(), running: true, port: true };
         Seen { containers: [(name.parse().unwrap(), container)].into(), ..Seen::default() }
     }
 
@@ -272,7 +276,8 @@ mod tests {
     fn an_unchanged_container_and_one_made_by_hand_are_not_touched() {
         let declared = declaring("web-01", Container::default());
         let mut there = seen("web-01", Origin::Declared, Container::default());
-        let mut by_hand = seen("mine", Origin::Manual, Container { autostart: false, ..Container::default() });
+        let mut by_hand =
+            seen("mine", Origin::Manual, Container { autostart: false, ..Container::default() });
         by_hand.containers.values_mut().for_each(|c| c.running = false);
         there.containers.append(&mut by_hand.containers);
         assert_eq!(ContainersComponent.plan(&declared, &there).unwrap(), []);
@@ -285,7 +290,10 @@ mod tests {
         let mut there = seen("web-01", Origin::Declared, Container::default());
         there.containers.append(&mut seen("web-02", Origin::Declared, Container::default()).containers);
         let plan = ContainersComponent.plan(&declared, &there).unwrap();
-        assert!(matches!(&plan[..], [Change::Update { name, fields, .. }] if name.as_str() == "web-01" && fields == &["nesting"]), "{plan:?}");
+        assert!(
+            matches!(&plan[..], [Change::Update { name, fields, .. }] if name.as_str() == "web-01" && fields == &["nesting"]),
+            "{plan:?}"
+        );
     }
 
     #[test]
@@ -298,14 +306,19 @@ mod tests {
 
     #[test]
     fn a_declared_template_does_not_touch_a_container_that_exists() {
-        let declared = declaring("web-01", Container { template: "other".parse().unwrap(), ..Container::default() });
+        let declared =
+            declaring("web-01", Container { template: "other".parse().unwrap(), ..Container::default() });
         let there = seen("web-01", Origin::Declared, Container::default());
         assert_eq!(ContainersComponent.plan(&declared, &there).unwrap(), []);
     }
 
     #[test]
     fn what_a_killed_run_left_is_removed_first() {
-        let there = Seen { half_made: vec!["/b/containers/.opdbus-create-x".into()], stray_ports: ["oc-x".into()].into(), ..Seen::default() };
+        let there = Seen {
+            half_made: vec!["/b/containers/.opdbus-create-x".into()],
+            stray_ports: ["oc-x".into()].into(),
+            ..Seen::default()
+        };
         let plan = ContainersComponent.plan(&HostSpec::default(), &there).unwrap();
         assert!(matches!(&plan[..], [Change::Clean { .. }, Change::StrayPort { .. }]), "{plan:?}");
     }

@@ -159,7 +159,9 @@ impl Fault for ContainerError {
             Self::Stopped(name) => Some(format!("`op-dbus container start {name}` first")),
             Self::NoMesh(_) => Some("use --network socket".into()),
             Self::SocketPath { .. } => Some("use a shorter name".into()),
-            Self::SubnetFull { .. } => Some("delete containers that are not needed, or declare a larger ovs.subnet".into()),
+            Self::SubnetFull { .. } => {
+                Some("delete containers that are not needed, or declare a larger ovs.subnet".into())
+            }
             Self::AddressTaken { .. } => Some("leave the address away to get the first free one".into()),
             Self::Start { name, .. } => Some(format!("`journalctl -u opdbus-container@{name}` shows more")),
             Self::Template(e) => e.next(),

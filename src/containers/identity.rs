@@ -95,7 +95,9 @@ mod tests {
     #[test]
     fn name_servers_on_the_hosts_loopback_are_left_out() {
         assert_eq!(
-            name_servers("search x\nnameserver 127.0.0.53\nnameserver 192.0.2.1\nnameserver bad\nnameserver 2001:db8::1\n"),
+            name_servers(
+                "search x\nnameserver 127.0.0.53\nnameserver 192.0.2.1\nnameserver bad\nnameserver 2001:db8::1\n"
+            ),
             ["192.0.2.1".parse::<IpAddr>().unwrap(), "2001:db8::1".parse().unwrap()]
         );
     }

@@ -38,7 +38,10 @@ impl HostFacts {
             prefix: spec.ovs.subnet.prefix_len(),
             gateway: spec.ovs.gateway(),
             apparmor: text("/sys/module/apparmor/parameters/enabled").trim() == "Y",
-            controllers: text("/sys/fs/cgroup/cgroup.controllers").split_whitespace().map(str::to_owned).collect(),
+            controllers: text("/sys/fs/cgroup/cgroup.controllers")
+                .split_whitespace()
+                .map(str::to_owned)
+                .collect(),
             start_hook,
         }
     }
@@ -51,7 +54,8 @@ impl HostFacts {
 /// A container's LXC configuration.
 #[must_use]
 pub fn config(record: &Record, tree: &Tree, facts: &HostFacts) -> String {
-    let mut text = String::from("# Written by operation-dbus each time the container starts; edits are lost.\n");
+    let mut text =
+        String::from("# Written by operation-dbus each time the container starts; edits are lost.\n");
     let mut line = |key: &str, value: &str| {
         // Writing to a String cannot fail.
         let _ = writeln!(text, "{key} = {value}");

@@ -51,7 +51,12 @@ impl<'a> Containers<'a> {
     }
 
     /// Makes a container, stopped. On failure nothing of it is left.
-    pub fn create(&self, name: &ContainerName, spec: Container, origin: Origin) -> Result<Record, ContainerError> {
+    pub fn create(
+        &self,
+        name: &ContainerName,
+        spec: Container,
+        origin: Origin,
+    ) -> Result<Record, ContainerError> {
         let record = self.prepare(name, spec, origin)?;
         let made = self.assemble(&record);
         if made.is_err() {
@@ -61,7 +66,12 @@ impl<'a> Containers<'a> {
     }
 
     /// Everything that can be refused is refused here, before anything is made.
-    fn prepare(&self, name: &ContainerName, spec: Container, origin: Origin) -> Result<Record, ContainerError> {
+    fn prepare(
+        &self,
+        name: &ContainerName,
+        spec: Container,
+        origin: Origin,
+    ) -> Result<Record, ContainerError> {
         let (cx, tree) = (self.cx, self.cx.tree());
         if spec.network == Network::Mesh {
             return Err(ContainerError::NoMesh(name.clone()));
@@ -81,8 +91,13 @@ impl<'a> Containers<'a> {
             return Err(ContainerError::InTheWay(tree.container(name)));
         }
         let template = templates::find(&tree, &spec.template)?;
-        let reserved: BTreeSet<Ipv4Addr> =
-            cx.spec.containers.iter().filter(|(other, _)| *other != name).filter_map(|(_, c)| c.address).collect();
+        let reserved: BTreeSet<Ipv4Addr> = cx
+            .spec
+            .containers
+            .iter()
+            .filter(|(other, _)| *other != name)
+            .filter_map(|(_, c)| c.address)
+            .collect();
         let Allocation { slot, address } =
             record::allocate(cx.spec.ovs.subnet, cx.spec.ovs.gateway(), &reserved, spec.address, &records)?;
         let random = |e: std::io::Error| ContainerError::Random(e.to_string());
@@ -90,7 +105,8 @@ impl<'a> Containers<'a> {
         while records.values().any(|other| other.mac == mac) {
             mac = identity::random_mac().map_err(random)?;
         }
-        let dns = if cx.spec.ovs.dns.is_empty() { identity::host_name_servers() } else { cx.spec.ovs.dns.clone() };
+        let dns =
+            if cx.spec.ovs.dns.is_empty() { identity::host_name_servers() } else { cx.spec.ovs.dns.clone() };
         Ok(Record {
             version: RECORD_VERSION,
             name: name.clone(),
@@ -146,15 +162,26 @@ impl<'a> Containers<'a> {
     }
 
     /// Changes a container to another declaration; restarts it where what changed is read only at start.
-    pub fn update(&self, name: &ContainerName, spec: &Container, origin: Origin) -> Result<Record, ContainerError> {
+    pub fn update(
+        &self,
+        name: &ContainerName,
+        spec: &Container,
+        origin: Origin,
+    ) -> Result<Record, ContainerError> {
         let tree = self.cx.tree();
         let mut record = self.get(name)?;
         let address = match spec.address {
             Some(address) if address != record.address => {
                 let mut others = record::all(&tree)?;
                 others.remove(name);
-                record::allocate(self.cx.spec.ovs.subnet, self.cx.spec.ovs.gateway(), &BTreeSet::new(), Some(address), &others)?
-                    .address
+                record::allocate(
+                    self.cx.spec.ovs.subnet,
+                    self.cx.spec.ovs.gateway(),
+                    &BTreeSet::new(),
+                    Some(address),
+                    &others,
+                )?
+                .address
             }
             _ => record.address,
         };
@@ -266,20 +293,28 @@ impl<'a> Containers<'a> {
     }
 
     /// Writes LXC's configuration for a container that is about to start, and gives its path.
-    pub fn write_config(&self, name: &ContainerName, start_hook: Option<String>) -> Result<PathBuf, ContainerError> {
+    pub fn write_config(
+        &self,
+        name: &ContainerName,
+        start_hook: Option<String>,
+    ) -> Result<PathBuf, ContainerError> {
         let tree = self.cx.tree();
         let record = self.get(name)?;
         self.make_sockets(&record)?;
         let facts = lxc::HostFacts::read(&self.cx.host.paths.lxc_share, self.cx.spec, start_hook);
         let path = tree.container(name).join("config");
-        files::replace(&path, lxc::config(&record, &tree, &facts).as_bytes(), 0o644).map_err(io_error("write", &path))?;
+        files::replace(&path, lxc::config(&record, &tree, &facts).as_bytes(), 0o644)
+            .map_err(io_error("write", &path))?;
         Ok(path)
     }
 }
 
 /// Whether a change is read by LXC or by the container's own units only at start.
 fn needs_restart(old: &Container, new: &Container) -> bool {
-    old.connect != new.connect || old.service != new.service || old.limits != new.limits || old.nesting != new.nesting
+    old.connect != new.connect
+        || old.service != new.service
+        || old.limits != new.limits
+        || old.nesting != new.nesting
 }
 
 fn port(record: &Record) -> bridge::Port {
@@ -304,7 +339,8 @@ pub fn endpoints(cx: &Context<'_>) -> Result<Vec<Endpoint>, ContainerError> {
 
 fn write_record(directory: &Path, record: &Record) -> Result<(), ContainerError> {
     let path = directory.join("container.json");
-    let text = serde_json::to_vec_pretty(record).map_err(|source| ContainerError::Record { path: path.clone(), source })?;
+    let text = serde_json::to_vec_pretty(record)
+        .map_err(|source| ContainerError::Record { path: path.clone(), source })?;
     files::replace(&path, &text, 0o644).map_err(io_error("write", &path))
 }
 

@@ -112,8 +112,11 @@ pub fn all(tree: &Tree) -> Result<BTreeMap<ContainerName, Record>, ContainerErro
         Err(source) => return Err(ContainerError::Io { verb: "read", path: directory, source }),
     };
     for entry in entries {
-        let entry = entry.map_err(|source| ContainerError::Io { verb: "read", path: directory.clone(), source })?;
-        let Some(name) = entry.file_name().to_str().and_then(|n| n.parse::<ContainerName>().ok()) else { continue };
+        let entry =
+            entry.map_err(|source| ContainerError::Io { verb: "read", path: directory.clone(), source })?;
+        let Some(name) = entry.file_name().to_str().and_then(|n| n.parse::<ContainerName>().ok()) else {
+            continue;
+        };
         if let Some(record) = find(tree, &name)? {
             records.insert(name, record);
         }
@@ -124,11 +127,14 @@ pub fn all(tree: &Tree) -> Result<BTreeMap<ContainerName, Record>, ContainerErro
 /// One container; `None` where there is none of that name.
 pub fn find(tree: &Tree, name: &ContainerName) -> Result<Option<Record>, ContainerError> {
     let path = tree.container(name).join("container.json");
-    let bytes = files::read_optional(&path)
-        .map_err(|source| ContainerError::Io { verb: "read", path: path.clone(), source })?;
+    let bytes = files::read_optional(&path).map_err(|source| ContainerError::Io {
+        verb: "read",
+        path: path.clone(),
+        source,
+    })?;
     let Some(bytes) = bytes else { return Ok(None) };
-    let record: Record =
-        serde_json::from_slice(&bytes).map_err(|source| ContainerError::Record { path: path.clone(), source })?;
+    let record: Record = serde_json::from_slice(&bytes)
+        .map_err(|source| ContainerError::Record { path: path.clone(), source })?;
     Ok(Some(record))
 }
 
@@ -150,7 +156,8 @@ pub fn allocate(
     records: &BTreeMap<ContainerName, Record>,
 ) -> Result<Allocation, ContainerError> {
     let slots: BTreeSet<u32> = records.values().map(|r| r.slot).collect();
-    let slot = (0..MAX_SLOTS).find(|s| !slots.contains(s)).ok_or(ContainerError::NoSlot { most: MAX_SLOTS })?;
+    let slot =
+        (0..MAX_SLOTS).find(|s| !slots.contains(s)).ok_or(ContainerError::NoSlot { most: MAX_SLOTS })?;
     let taken: BTreeMap<Ipv4Addr, &ContainerName> = records.values().map(|r| (r.address, &r.name)).collect();
     let address = match asked {
         Some(address) => {
@@ -232,7 +239,8 @@ mod tests {
         let records: BTreeMap<_, _> = [("a".parse().unwrap(), record("a", 0, only))].into();
         let error = allocate(subnet, gateway, &BTreeSet::new(), None, &records).unwrap_err().to_string();
         assert!(error.contains("10.0.0.0/30"), "{error}");
-        let error = allocate(subnet, gateway, &BTreeSet::new(), Some(only), &records).unwrap_err().to_string();
+        let error =
+            allocate(subnet, gateway, &BTreeSet::new(), Some(only), &records).unwrap_err().to_string();
         assert!(error.contains("10.0.0.2") && error.contains('a'), "{error}");
     }
 

@@ -2,9 +2,11 @@
 
 use std::os::fd::OwnedFd;
 
+use futures_util::StreamExt;
 use serde_json::Value;
-use zbus::blocking::Connection;
-use zbus::zvariant;
+use tokio::runtime::Runtime;
+use zbus::message::Type;
+use zbus::{Connection, MessageStream};
 
 use super::{BUS_NAME, ERROR_PREFIX, INTERFACE, OBJECT};
 use crate::engine::Progress;
@@ -25,34 +27,48 @@ pub enum ClientError {
     /// What it answered is not understood.
     #[error("the answer of opdbusd is not JSON")]
     Answer(#[source] serde_json::Error),
+    /// This program could not start its own event loop.
+    #[error("cannot start")]
+    Runtime(#[source] std::io::Error),
 }
 
 impl Fault for ClientError {
     fn kind(&self) -> Kind {
         match self {
             Self::NoBus(_) | Self::NoDaemon => Kind::Unavailable,
-            Self::Bus(_) | Self::Answer(_) => Kind::Failed,
+            Self::Bus(_) | Self::Answer(_) | Self::Runtime(_) => Kind::Failed,
         }
     }
     fn next(&self) -> Option<String> {
-        Some(match self {
-            Self::NoBus(_) => "start D-Bus: systemctl start dbus".into(),
-            Self::NoDaemon => "systemctl start opdbus.service; where it is not installed, run install-opdbus.sh".into(),
-            Self::Bus(_) => "journalctl -u opdbus.service says what happened to it".into(),
-            Self::Answer(_) => "op-dbus and opdbusd may be of different versions: restart opdbus.service".into(),
-        })
+        match self {
+            Self::NoBus(_) => Some("start D-Bus: systemctl start dbus".into()),
+            Self::NoDaemon => Some(
+                "systemctl start opdbus.service; where it is not installed, run install-opdbus.sh".into(),
+            ),
+            Self::Bus(_) => Some("journalctl -u opdbus.service says what happened to it".into()),
+            Self::Answer(_) => {
+                Some("op-dbus and opdbusd may be of different versions: restart opdbus.service".into())
+            }
+            Self::Runtime(_) => None,
+        }
     }
 }
 
 /// A connection to the daemon.
 pub struct Client {
+    runtime: Runtime,
     bus: Connection,
 }
 
 impl Client {
     /// Connects to the system bus (or the one `DBUS_SYSTEM_BUS_ADDRESS` names).
     pub fn connect() -> Result<Self, ClientError> {
-        Ok(Self { bus: Connection::system().map_err(ClientError::NoBus)? })
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(ClientError::Runtime)?;
+        let bus = runtime.block_on(Connection::system()).map_err(ClientError::NoBus)?;
+        Ok(Self { runtime, bus })
     }
 
     /// Calls an operation and hands its progress on while it runs.
@@ -61,63 +77,53 @@ impl Client {
         operation: &str,
         arguments: &Value,
         streams: Option<[OwnedFd; 3]>,
-        progress: &(dyn Progress + 'static),
+        progress: &dyn Progress,
     ) -> Result<Value, Report> {
         let text = arguments.to_string();
-        std::thread::scope(|scope| {
-            let watch = self.watch(operation);
-            if let Some(signals) = watch {
-                scope.spawn(move || {
-                    for message in signals {
-                        let Ok(message) = message else { break };
-                        if message.message_type() != zbus::message::Type::Signal {
-                            continue;
-                        }
+        let reply = self.runtime.block_on(async {
+            // Listening begins before the call, so that nothing of it is missed.
+            let mut messages = MessageStream::from(&self.bus);
+            let reply = self.ask(operation, &text, streams);
+            tokio::pin!(reply);
+            loop {
+                tokio::select! {
+                    reply = &mut reply => return reply,
+                    Some(Ok(message)) = messages.next() => {
                         let header = message.header();
-                        match (header.interface().map(AsRef::as_ref), header.member().map(AsRef::as_ref)) {
-                            (Some(INTERFACE), Some("Progress")) => {
-                                if let Ok((name, text, fraction)) = message.body().deserialize::<(String, String, f64)>()
-                                    && name == operation
-                                {
-                                    progress.report(&text, (fraction >= 0.0).then_some(fraction));
-                                }
-                            }
-                            (Some(DONE), _) => break,
-                            _ => {}
+                        let ours = message.message_type() == Type::Signal
+                            && header.interface().is_some_and(|i| i.as_str() == INTERFACE)
+                            && header.member().is_some_and(|m| m.as_str() == "Progress");
+                        if ours && let Ok((_, text, fraction)) = message.body().deserialize::<(String, String, f64)>() {
+                            progress.report(&text, (fraction >= 0.0).then_some(fraction));
                         }
                     }
-                });
-            }
-            let reply = match streams {
-                None => self.bus.call_method(Some(BUS_NAME), OBJECT, Some(INTERFACE), "Call", &(operation, &text)),
-                Some([stdin, stdout, stderr]) => {
-                    let fds = [stdin, stdout, stderr].map(zvariant::OwnedFd::from);
-                    let [stdin, stdout, stderr] = &fds;
-                    let body = (operation, &text, stdin, stdout, stderr);
-                    self.bus.call_method(Some(BUS_NAME), OBJECT, Some(INTERFACE), "CallWithStreams", &body)
                 }
-            };
-            self.end_watch();
-            let reply = reply.map_err(report_of)?;
-            let text: String = reply.body().deserialize().map_err(ClientError::Bus)?;
-            Ok(serde_json::from_str(&text).map_err(ClientError::Answer)?)
-        })
+            }
+        });
+        let reply = reply.map_err(report_of)?;
+        let text: String = reply.body().deserialize().map_err(|e| ClientError::Bus(e.into()))?;
+        Ok(serde_json::from_str(&text).map_err(ClientError::Answer)?)
     }
 
-    /// The messages that come while a call runs.
-    fn watch(&self, _operation: &str) -> Option<zbus::blocking::MessageIterator> {
-        Some(zbus::blocking::MessageIterator::from(&self.bus))
-    }
-
-    /// A signal to ourselves, which ends the watching thread.
-    fn end_watch(&self) {
-        let me = self.bus.unique_name().cloned();
-        let _ = self.bus.emit_signal(me, OBJECT, DONE, "Done", &());
+    async fn ask(
+        &self,
+        operation: &str,
+        arguments: &str,
+        streams: Option<[OwnedFd; 3]>,
+    ) -> zbus::Result<zbus::Message> {
+        match streams {
+            None => {
+                let body = (operation, arguments);
+                self.bus.call_method(Some(BUS_NAME), OBJECT, Some(INTERFACE), "Call", &body).await
+            }
+            Some(streams) => {
+                let [stdin, stdout, stderr] = streams.map(zbus::OwnedFd::from);
+                let body = (operation, arguments, stdin, stdout, stderr);
+                self.bus.call_method(Some(BUS_NAME), OBJECT, Some(INTERFACE), "CallWithStreams", &body).await
+            }
+        }
     }
 }
-
-/// The interface of the signal that a client sends itself when its call has been answered.
-const DONE: &str = "org.opdbus1.Client";
 
 /// The report that came as an error, or one about the bus.
 fn report_of(error: zbus::Error) -> Report {

@@ -6,13 +6,14 @@ use std::sync::Arc;
 use zbus::message::Header;
 use zbus::names::UniqueName;
 use zbus::object_server::SignalEmitter;
-use zbus::zvariant;
+
 use zbus::{Connection, DBusError, fdo, interface};
 
 use super::{BUS_NAME, INTERFACE, OBJECT};
 use crate::engine::Progress;
 use crate::fault::{Kind, Report};
-use crate::ops::{Caller, Door, Effect, Service, Streams};
+use crate::ledger::Via;
+use crate::ops::{Caller, Effect, Service, Streams};
 
 /// An error as it goes over the bus: its name says the kind, its message is the report as JSON, so that
 /// nothing of it is lost on the way.
@@ -87,7 +88,8 @@ impl Manager {
         arguments: &str,
         streams: Option<Streams>,
     ) -> Result<String, BusError> {
-        let sender = header.sender().ok_or_else(|| Report::new(Kind::Denied, "the call has no sender"))?.to_owned();
+        let sender =
+            header.sender().ok_or_else(|| Report::new(Kind::Denied, "the call has no sender"))?.to_owned();
         let bus = fdo::DBusProxy::new(connection).await?;
         let uid = bus
             .get_connection_unix_user(sender.clone().into())
@@ -97,7 +99,8 @@ impl Manager {
         let arguments = if arguments.trim().is_empty() {
             serde_json::Value::Null
         } else {
-            serde_json::from_str(arguments).unwrap_or_else(|_| serde_json::Value::String(arguments.to_owned()))
+            serde_json::from_str(arguments)
+                .unwrap_or_else(|_| serde_json::Value::String(arguments.to_owned()))
         };
         let service = Arc::clone(&self.service);
         let progress = Signalled {
@@ -109,7 +112,7 @@ impl Manager {
         let name = operation.clone();
         let target = arguments["name"].as_str().unwrap_or_default().to_owned();
         let answer = tokio::task::spawn_blocking(move || {
-            let caller = Caller::from_uid(uid, Door::Dbus);
+            let caller = Caller::from_uid(uid, Via::Dbus);
             service.call(&caller, &name, arguments, &progress, streams)
         })
         .await
@@ -117,8 +120,9 @@ impl Manager {
         if self.service.registry().find(&operation).is_ok_and(|op| op.effect != Effect::Read) {
             Self::changed(emitter, &operation, &target).await?;
         }
-        serde_json::to_string(&answer)
-            .map_err(|e| Report::new(Kind::Failed, format!("cannot encode the answer of {operation}: {e}")).into())
+        serde_json::to_string(&answer).map_err(|e| {
+            Report::new(Kind::Failed, format!("cannot encode the answer of {operation}: {e}")).into()
+        })
     }
 }
 
@@ -145,9 +149,9 @@ impl Manager {
         #[zbus(signal_emitter)] emitter: SignalEmitter<'_>,
         operation: String,
         arguments: String,
-        stdin: zvariant::OwnedFd,
-        stdout: zvariant::OwnedFd,
-        stderr: zvariant::OwnedFd,
+        stdin: zbus::OwnedFd,
+        stdout: zbus::OwnedFd,
+        stderr: zbus::OwnedFd,
     ) -> Result<String, BusError> {
         let streams: Streams = [stdin, stdout, stderr].map(OwnedFd::from);
         self.run(&header, connection, &emitter, operation, &arguments, Some(streams)).await
@@ -168,7 +172,12 @@ impl Manager {
     /// An operation is on its way: its name, what it is doing, how far it is from 0 to 1 (-1 where that
     /// is not known). Sent to the caller alone.
     #[zbus(signal)]
-    async fn progress(emitter: &SignalEmitter<'_>, operation: &str, message: &str, fraction: f64) -> zbus::Result<()>;
+    async fn progress(
+        emitter: &SignalEmitter<'_>,
+        operation: &str,
+        message: &str,
+        fraction: f64,
+    ) -> zbus::Result<()>;
 
     /// An operation that changes something has ended well: its name and what it was done to.
     #[zbus(signal)]
@@ -176,6 +185,9 @@ impl Manager {
 }
 
 /// Puts the object on a connection and takes the name.
-pub async fn serve(builder: zbus::connection::Builder<'_>, service: Arc<Service>) -> zbus::Result<Connection> {
-    builder.serve_at(OBJECT, Manager { service })?.name(BUS_NAME)?.build().await
+pub async fn serve(
+    builder: zbus::connection::Builder<'_>,
+    service: Arc<Service>,
+) -> zbus::Result<Connection> {
+    builder.serve_at(OBJECT, Manager { service }).name(BUS_NAME).build().await
 }

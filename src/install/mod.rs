@@ -13,8 +13,7 @@ use serde_json::{Value, json};
 
 use crate::engine::{Context, Host, Lock, PlannedChange, Progress, Stage};
 use crate::fault::{Kind, Report};
-use crate::ledger::{Ledger, NewEntry, Outcome};
-use crate::ops::{Caller, Door};
+use crate::ledger::{self, Caller, Ledger, LedgerComponent, NewEntry, Outcome, Via};
 use crate::spec::{self, HostSpec, Image};
 
 pub use host::{Detected, NIXOS_ADVICE};
@@ -114,7 +113,11 @@ impl<'a> Installer<'a> {
                 let step = steps::step(number, self.request);
                 let changes = match &step.work {
                     steps::Work::Later(why) => {
-                        return Ok(outcome(number, step.title, StepResult::NotEnabled { why: (*why).to_owned() }));
+                        return Ok(outcome(
+                            number,
+                            step.title,
+                            StepResult::NotEnabled { why: (*why).to_owned() },
+                        ));
                     }
                     work => steps::planned(work, self, &cx)?,
                 };
@@ -153,7 +156,12 @@ impl<'a> Installer<'a> {
     }
 
     /// One entry for the run. A run that failed before there was a ledger has none.
-    fn record(&self, done: &[StepOutcome], failure: Option<&Report>, took: std::time::Duration) -> Result<(), Report> {
+    fn record(
+        &self,
+        done: &[StepOutcome],
+        failure: Option<&Report>,
+        took: std::time::Duration,
+    ) -> Result<(), Report> {
         let path = self.context().tree().ledger();
         if !path.exists() {
             return Ok(());
@@ -169,17 +177,16 @@ impl<'a> Installer<'a> {
             })
             .collect();
         let mode = if self.detected.upgrade { "upgrade" } else { "fresh" };
-        let caller = crate::ops::ledger_caller(&Caller::this_process(Door::Installer));
-        let entry = NewEntry::call(
-            "install",
-            "host",
-            &caller,
-            &json!({ "mode": mode, "version": env!("CARGO_PKG_VERSION"), "steps": steps }),
-            if failure.is_some() { Outcome::Failed } else { Outcome::Ok },
-            failure.map(|report| report.message.as_str()),
-            took,
-            "traditional",
-        );
+        let arguments = json!({ "mode": mode, "version": env!("CARGO_PKG_VERSION"), "steps": steps });
+        let entry = NewEntry::call(ledger::Call {
+            operation: "install",
+            target: "host",
+            caller: &Caller::this_process(Via::Installer),
+            arguments: arguments.as_object().cloned().unwrap_or_default(),
+            outcome: failure.map_or(Outcome::Ok, |report| Outcome::Failed(report.message.clone())),
+            duration: took,
+            deployment: "traditional",
+        });
         Ledger::open(&path)?.append(&entry)?;
         Ok(())
     }
@@ -194,8 +201,12 @@ impl<'a> Installer<'a> {
         Ok(crate::system::select(&names)?
             .into_iter()
             .map(|stage| -> Box<dyn Stage> {
-                // The units name the programs where they will be, not where the installer was built.
-                if stage.name() == "units" { Box::new(crate::units::UnitsComponent { bin_dir: bin_dir.clone() }) } else { stage }
+                match stage.name() {
+                    // The units name the programs where they will be, not where the installer was built.
+                    "units" => Box::new(crate::units::UnitsComponent { bin_dir: bin_dir.clone() }),
+                    "ledger" => Box::new(LedgerComponent::by(Caller::this_process(Via::Installer))),
+                    _ => stage,
+                }
             })
             .collect())
     }
@@ -226,7 +237,10 @@ fn initial_spec(request: &Request) -> Result<HostSpec, Report> {
         let rootfs = std::path::absolute(rootfs)
             .map_err(|e| Report::new(Kind::Invalid, format!("cannot find {}: {e}", rootfs.display())))?;
         if !rootfs.is_file() {
-            return Err(Report::new(Kind::NotFound, format!("there is no root file system tarball {}", rootfs.display())));
+            return Err(Report::new(
+                Kind::NotFound,
+                format!("there is no root file system tarball {}", rootfs.display()),
+            ));
         }
         for template in spec.templates.values_mut().filter(|t| t.rootfs.is_none()) {
             template.rootfs = Some(rootfs.clone());
@@ -248,7 +262,11 @@ fn refuse_contradictions(request: &Request, spec: &HostSpec, path: &std::path::P
     if let Some(base) = &request.base_path
         && *base != spec.btrfs.base_path
     {
-        return contradiction("--base-path", base.display().to_string(), spec.btrfs.base_path.display().to_string());
+        return contradiction(
+            "--base-path",
+            base.display().to_string(),
+            spec.btrfs.base_path.display().to_string(),
+        );
     }
     if let Some(size) = request.btrfs_image
         && spec.btrfs.image.is_none()
@@ -265,7 +283,8 @@ mod tests {
     #[test]
     fn there_are_thirteen_steps_and_what_comes_later_is_never_work() {
         let request = Request::default();
-        let titles: std::collections::BTreeSet<&str> = (1..=STEPS).map(|n| steps::step(n, &request).title).collect();
+        let titles: std::collections::BTreeSet<&str> =
+            (1..=STEPS).map(|n| steps::step(n, &request).title).collect();
         assert_eq!(titles.len(), STEPS);
         for later in [4, 6, 11] {
             assert!(matches!(steps::step(later, &request).work, steps::Work::Later(_)), "step {later}");
@@ -275,9 +294,13 @@ mod tests {
     #[test]
     fn a_host_spec_on_disk_is_not_contradicted_by_flags() {
         let request = Request { base_path: Some("/srv/elsewhere".into()), ..Request::default() };
-        let error = refuse_contradictions(&request, &HostSpec::default(), std::path::Path::new("/etc/x")).unwrap_err();
+        let error = refuse_contradictions(&request, &HostSpec::default(), std::path::Path::new("/etc/x"))
+            .unwrap_err();
         assert_eq!(error.kind, Kind::Conflict);
-        assert!(error.message.contains("/srv/elsewhere") && error.message.contains("/var/lib/op-dbus"), "{error}");
+        assert!(
+            error.message.contains("/srv/elsewhere") && error.message.contains("/var/lib/op-dbus"),
+            "{error}"
+        );
     }
 
     #[test]

@@ -20,7 +20,8 @@ pub(super) const PROGRAMS: [&str; 9] = [
 ];
 
 fn read(path: &Path) -> Result<Option<Vec<u8>>, Report> {
-    files::read_optional(path).map_err(|e| Report::new(Kind::Failed, format!("cannot read {}: {e}", path.display())))
+    files::read_optional(path)
+        .map_err(|e| Report::new(Kind::Failed, format!("cannot read {}: {e}", path.display())))
 }
 
 /// The programs that differ from those in `bin_dir`.
@@ -30,8 +31,11 @@ pub(super) fn planned(bin_dir: Option<&Path>, prefix: &Path) -> Result<Vec<Plann
     for program in PROGRAMS {
         let source = bin_dir.join(program);
         let Some(new) = read(&source)? else {
-            return Err(Report::new(Kind::NotFound, format!("the program {} is not there", source.display()))
-                .with_next("build the programs (cargo build --release) or name their directory with --bin-dir"));
+            return Err(Report::new(
+                Kind::NotFound,
+                format!("the program {} is not there", source.display()),
+            )
+            .with_next("build the programs (cargo build --release) or name their directory with --bin-dir"));
         };
         let target = prefix.join(program);
         let action = match read(&target)? {
@@ -53,7 +57,9 @@ pub(super) fn planned(bin_dir: Option<&Path>, prefix: &Path) -> Result<Vec<Plann
 pub(super) fn apply(bin_dir: Option<&Path>, prefix: &Path) -> Result<Vec<PlannedChange>, Report> {
     let changes = planned(bin_dir, prefix)?;
     let Some(bin_dir) = bin_dir else { return Ok(changes) };
-    let failed = |verb: &str, path: &Path, e: std::io::Error| Report::new(Kind::Failed, format!("cannot {verb} {}: {e}", path.display()));
+    let failed = |verb: &str, path: &Path, e: std::io::Error| {
+        Report::new(Kind::Failed, format!("cannot {verb} {}: {e}", path.display()))
+    };
     std::fs::create_dir_all(prefix).map_err(|e| failed("make", prefix, e))?;
     for program in PROGRAMS {
         let target: PathBuf = prefix.join(program);

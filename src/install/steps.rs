@@ -59,7 +59,11 @@ fn change(action: Action, object: impl Into<String>, detail: impl Into<String>) 
 }
 
 /// What a step would change.
-pub(super) fn planned(work: &Work, installer: &Installer<'_>, cx: &Context<'_>) -> Result<Vec<PlannedChange>, Report> {
+pub(super) fn planned(
+    work: &Work,
+    installer: &Installer<'_>,
+    cx: &Context<'_>,
+) -> Result<Vec<PlannedChange>, Report> {
     let etc = &installer.host.paths.etc;
     match work {
         Work::Detect => {
@@ -72,13 +76,18 @@ pub(super) fn planned(work: &Work, installer: &Installer<'_>, cx: &Context<'_>) 
         }
         Work::Components(names) => engine::plan(&installer.stages(names)?, cx),
         Work::Programs => {
-            let mut changes = programs::planned(installer.request.bin_dir.as_deref(), &installer.request.prefix)?;
+            let mut changes =
+                programs::planned(installer.request.bin_dir.as_deref(), &installer.request.prefix)?;
             changes.extend(engine::plan(&installer.stages(&["units", "containers"])?, cx)?);
             Ok(changes)
         }
         Work::State => {
             let path = cx.tree().join("@state/current-state.json");
-            Ok(if path.exists() { Vec::new() } else { vec![change(Action::Create, format!("file {}", path.display()), "what is there")] })
+            Ok(if path.exists() {
+                Vec::new()
+            } else {
+                vec![change(Action::Create, format!("file {}", path.display()), "what is there")]
+            })
         }
         Work::Mark => Ok(marks(etc)
             .into_iter()
@@ -104,7 +113,8 @@ pub(super) fn apply(work: &Work, installer: &mut Installer<'_>) -> Result<Vec<Pl
         }
         Work::Components(names) => components(installer, names),
         Work::Programs => {
-            let mut changes = programs::apply(installer.request.bin_dir.as_deref(), &installer.request.prefix)?;
+            let mut changes =
+                programs::apply(installer.request.bin_dir.as_deref(), &installer.request.prefix)?;
             changes.extend(components(installer, &["units"])?);
             services(installer, &changes)?;
             changes.extend(components(installer, &["containers"])?);
@@ -137,7 +147,8 @@ pub(super) fn apply(work: &Work, installer: &mut Installer<'_>) -> Result<Vec<Pl
 }
 
 fn write(path: &Path, content: &[u8]) -> Result<(), Report> {
-    let failed = |e: std::io::Error| Report::new(Kind::Failed, format!("cannot write {}: {e}", path.display()));
+    let failed =
+        |e: std::io::Error| Report::new(Kind::Failed, format!("cannot write {}: {e}", path.display()));
     if let Some(directory) = path.parent() {
         std::fs::create_dir_all(directory).map_err(failed)?;
     }

@@ -220,7 +220,7 @@ fn tame(value: Value, depth: usize) -> Value {
 }
 
 /// What an append gives back.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct EntryRef {
     /// The entry's number.
     pub id: i64,
@@ -231,7 +231,7 @@ pub struct EntryRef {
 }
 
 /// An entry as it was read.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Entry {
     /// Its number.
     pub id: i64,

@@ -7,6 +7,7 @@ mod error;
 pub mod format;
 pub mod schema;
 mod store;
+pub mod text;
 mod verify;
 
 pub use component::{LedgerChange, LedgerComponent, LedgerSeen};

@@ -53,7 +53,7 @@ pub enum Init {
 }
 
 /// Where the chain ends, as the ledger itself says.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Head {
     /// The number of the last entry.
     pub id: i64,

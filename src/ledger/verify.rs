@@ -4,14 +4,15 @@ use std::cmp::Ordering;
 
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, ErrorCode, Row};
-use serde::Serialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use super::format::{self, Fields};
 use super::schema;
 use super::store::Head;
 
 /// Where something was found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Part {
     /// In the chain of entries.
@@ -25,7 +26,7 @@ pub enum Part {
 }
 
 /// Something that should not be.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Finding {
     /// Where.
     pub part: Part,
@@ -47,7 +48,7 @@ impl std::fmt::Display for Finding {
 }
 
 /// What came of a verification.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Verification {
     /// Whether nothing was found.
     pub whole: bool,

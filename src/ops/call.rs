@@ -1,7 +1,8 @@
 //! One call, from whichever door: authorised, run, and written to the ledger however it ends.
 
 use std::os::fd::OwnedFd;
-use std::sync::Mutex;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value};
@@ -10,9 +11,9 @@ use super::caller::Caller;
 use super::registry::{Operation, Privilege, Registry};
 use crate::engine::{Context, Host, Lock, Progress};
 use crate::fault::{Kind, Report};
-use crate::ledger::{Ledger, NewEntry, Outcome};
+use crate::ledger::{self, Ledger, NewEntry, Outcome};
 use crate::paths::Tree;
-use crate::spec::HostSpec;
+use crate::spec::{self, HostSpec};
 
 /// How long a call waits for another run to end.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -38,7 +39,7 @@ pub struct Call<'a> {
 impl Call<'_> {
     /// The host spec as it is on disk now.
     pub fn spec(&self) -> Result<HostSpec, Report> {
-        super::config::read_spec(self.host)
+        Ok(spec::load(&self.host.paths.config())?)
     }
 
     /// What a component gets to work with.
@@ -63,13 +64,14 @@ pub struct Service {
     registry: Registry,
     host: Host,
     refusals: Mutex<Refusals>,
+    ledger: Mutex<Option<(PathBuf, Arc<Ledger>)>>,
 }
 
 impl Service {
     /// The operations of `host`.
     #[must_use]
     pub fn new(host: Host) -> Self {
-        Self { registry: Registry::default(), host, refusals: Mutex::default() }
+        Self { registry: Registry::default(), host, refusals: Mutex::default(), ledger: Mutex::default() }
     }
 
     /// The registry.
@@ -89,7 +91,7 @@ impl Service {
         streams: Option<Streams>,
     ) -> Result<Value, Report> {
         let started = Instant::now();
-        let span = tracing::info_span!("call", operation = name, uid = caller.uid, via = caller.via.as_str());
+        let span = tracing::info_span!("call", operation = name, uid = caller.uid, via = ?caller.via);
         let _entered = span.enter();
         let call = Call { host: &self.host, caller, progress, streams: Mutex::new(streams) };
         let arguments = if arguments.is_null() { Value::Object(Map::new()) } else { arguments };
@@ -115,7 +117,10 @@ impl Service {
             .with_next("`op-dbus ledger verify` and the journal of opdbus.service say more")),
             (Err(report), Ok(())) => Err(report),
             (Err(report), Err(unwritten)) => {
-                tracing::error!("the ledger entry of the failed {name} could not be written: {}", unwritten.message);
+                tracing::error!(
+                    "the ledger entry of the failed {name} could not be written: {}",
+                    unwritten.message
+                );
                 Err(report)
             }
         }
@@ -130,12 +135,6 @@ impl Service {
         result: &Result<Value, Report>,
         took: Duration,
     ) -> Result<(), Report> {
-        let outcome = match result {
-            Ok(_) => Outcome::Ok,
-            Err(report) if report.kind == Kind::Denied => Outcome::Refused,
-            Err(report) if report.kind == Kind::Invalid => Outcome::Refused,
-            Err(_) => Outcome::Failed,
-        };
         let mut suppressed = 0;
         if !caller.may(Privilege::Operate) {
             let Ok(mut refusals) = self.refusals.lock() else { return Ok(()) };
@@ -145,17 +144,19 @@ impl Service {
             }
         }
         let Some(ledger) = self.ledger()? else { return Ok(()) };
-        let error = result.as_ref().err().map(|report| report.message.as_str());
-        let mut entry = NewEntry::call(
-            name_for_ledger(name),
+        let recorded = caller.recorded();
+        let mut entry = NewEntry::call(ledger::Call {
+            operation: name,
             target,
-            &super::config::ledger_caller(caller),
-            arguments,
-            outcome,
-            error,
-            took,
-            &super::config::deployment(&self.host.paths),
-        );
+            caller: &recorded,
+            arguments: match arguments {
+                Value::Object(map) => map.clone(),
+                other => [("not_an_object".to_owned(), other.clone())].into_iter().collect(),
+            },
+            outcome: Outcome::of(result),
+            duration: took,
+            deployment: &ledger::deployment(&self.host.paths.etc),
+        });
         if suppressed > 0 {
             entry.metadata.insert("refusals_not_recorded".into(), suppressed.into());
         }
@@ -163,11 +164,25 @@ impl Service {
         Ok(())
     }
 
-    /// The ledger; `None` on a host where none was made yet, whose first entry `ledger.init` will be.
-    fn ledger(&self) -> Result<Option<Ledger>, Report> {
-        let spec = super::config::read_spec(&self.host)?;
+    /// The ledger, opened once; `None` on a host where none was made yet, whose first entry `ledger.init` will be.
+    fn ledger(&self) -> Result<Option<Arc<Ledger>>, Report> {
+        let spec = spec::load(&self.host.paths.config())?;
         let path = Tree::new(&spec.btrfs.base_path).ledger();
-        if path.exists() { Ok(Some(Ledger::open(&path)?)) } else { Ok(None) }
+        let Ok(mut open) = self.ledger.lock() else {
+            return Err(Report::new(Kind::Failed, "an earlier call ended while it opened the ledger"));
+        };
+        if !path.exists() {
+            *open = None;
+            return Ok(None);
+        }
+        match &*open {
+            Some((there, ledger)) if *there == path => Ok(Some(Arc::clone(ledger))),
+            _ => {
+                let ledger = Arc::new(Ledger::open(&path)?);
+                *open = Some((path, Arc::clone(&ledger)));
+                Ok(Some(ledger))
+            }
+        }
     }
 }
 
@@ -182,18 +197,13 @@ fn authorise(caller: &Caller, operation: &Operation) -> Result<(), Report> {
         ),
         Privilege::Admin => ("only root may", "run it as root".to_owned()),
     };
-    Err(Report::new(Kind::Denied, format!("{} may not call {}: {who}", caller.user, operation.name)).with_next(next))
+    Err(Report::new(Kind::Denied, format!("{} may not call {}: {who}", caller.user, operation.name))
+        .with_next(next))
 }
 
 /// What a refused call was aimed at, as far as it can be told from arguments that did not parse.
 fn raw_target(arguments: &Value) -> String {
-    let name = arguments["name"].as_str().unwrap_or_default();
-    name.chars().take(64).flat_map(char::escape_default).collect()
-}
-
-/// The name of an operation that does not exist is the caller's text: cut and escaped.
-fn name_for_ledger(name: &str) -> String {
-    name.chars().take(64).flat_map(char::escape_default).collect()
+    arguments["name"].as_str().unwrap_or_default().chars().take(64).collect()
 }
 
 /// Refusals by user in the current minute.

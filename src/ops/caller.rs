@@ -6,34 +6,8 @@ use nix::unistd::{Gid, Group, Uid, User, getgrouplist};
 use serde::Serialize;
 
 use super::registry::Privilege;
+use crate::ledger::Via;
 pub use crate::sockets::GROUP;
-
-/// The way a call came in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Door {
-    /// The system bus.
-    Dbus,
-    /// The API socket.
-    Socket,
-    /// The installer.
-    Installer,
-    /// A helper program run by hand or by a unit.
-    Helper,
-}
-
-impl Door {
-    /// The word in the ledger.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Dbus => "dbus",
-            Self::Socket => "socket",
-            Self::Installer => "installer",
-            Self::Helper => "helper",
-        }
-    }
-}
 
 /// Who asks.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -45,13 +19,13 @@ pub struct Caller {
     /// Whether the user is a member of [`GROUP`].
     pub member: bool,
     /// The way the call came in.
-    pub via: Door,
+    pub via: Via,
 }
 
 impl Caller {
     /// Finds out who a user id is. The id comes from the kernel (peer credentials) or the bus, never from the caller.
     #[must_use]
-    pub fn from_uid(uid: u32, via: Door) -> Self {
+    pub fn from_uid(uid: u32, via: Via) -> Self {
         let user = User::from_uid(Uid::from_raw(uid)).ok().flatten();
         let member = user.as_ref().is_some_and(is_member);
         let name = user.map_or_else(|| format!("uid {uid}"), |u| u.name);
@@ -60,8 +34,14 @@ impl Caller {
 
     /// The user this program runs as.
     #[must_use]
-    pub fn this_process(via: Door) -> Self {
+    pub fn this_process(via: Via) -> Self {
         Self::from_uid(rustix::process::geteuid().as_raw(), via)
+    }
+
+    /// The caller as the ledger has it.
+    #[must_use]
+    pub fn recorded(&self) -> crate::ledger::Caller {
+        crate::ledger::Caller { uid: Some(self.uid), user: self.user.clone(), via: self.via }
     }
 
     /// Whether the caller has a privilege.
@@ -86,7 +66,7 @@ mod tests {
     use super::*;
 
     fn caller(uid: u32, member: bool) -> Caller {
-        Caller { uid, user: "x".into(), member, via: Door::Dbus }
+        Caller { uid, user: "x".into(), member, via: Via::Dbus }
     }
 
     #[test]
@@ -100,7 +80,7 @@ mod tests {
     #[test]
     fn a_user_without_a_name_is_named_by_number() {
         let nobody_has_it = 3_999_999_999;
-        let caller = Caller::from_uid(nobody_has_it, Door::Socket);
+        let caller = Caller::from_uid(nobody_has_it, Via::Socket);
         assert_eq!((caller.user.as_str(), caller.member), ("uid 3999999999", false));
     }
 }

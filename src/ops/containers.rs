@@ -86,10 +86,15 @@ impl Shown {
 
     fn text(&self) -> String {
         let list = |names: &[ContainerName]| {
-            if names.is_empty() { "none".into() } else { names.iter().map(ContainerName::as_str).collect::<Vec<_>>().join(", ") }
+            if names.is_empty() {
+                "none".into()
+            } else {
+                names.iter().map(ContainerName::as_str).collect::<Vec<_>>().join(", ")
+            }
         };
         let state = if self.state == State::Running { "running" } else { "stopped" };
-        let origin = if self.origin == Origin::Declared { "declared in the host spec" } else { "made by hand" };
+        let origin =
+            if self.origin == Origin::Declared { "declared in the host spec" } else { "made by hand" };
         let service = self.service.as_ref().map_or("none".into(), ToString::to_string);
         format!(
             "{}: {state}, {origin}\n  address    {} ({}, {})\n  network    {}\n  template   {}\n  reaches    {}\n  service    {service}\n  limits     {} cores, {} MiB memory, {} MiB swap\n  autostart  {}\n  created    {}",
@@ -229,7 +234,10 @@ impl Op for Create {
     fn run(call: &Call<'_>, args: CreateArgs) -> Result<Shown, Report> {
         let limits = Limits { cores: args.cores, memory: args.memory, swap: args.swap };
         if limits.cores == 0 || limits.memory < 64 {
-            return Err(Report::new(Kind::Invalid, "the limits are too small: at least 1 core and 64 MiB of memory"));
+            return Err(Report::new(
+                Kind::Invalid,
+                "the limits are too small: at least 1 core and 64 MiB of memory",
+            ));
         }
         let spec = call.spec()?;
         let cx = call.context(&spec);
@@ -300,7 +308,14 @@ impl Op for List {
         let rows = all.iter().map(|c| {
             let state = if c.state == State::Running { "running" } else { "stopped" };
             let origin = if c.origin == Origin::Declared { "declared" } else { "manual" };
-            [c.name.to_string(), state.into(), c.address.to_string(), c.network.to_string(), c.template.to_string(), origin.into()]
+            [
+                c.name.to_string(),
+                state.into(),
+                c.address.to_string(),
+                c.network.to_string(),
+                c.template.to_string(),
+                origin.into(),
+            ]
         });
         crate::table::render(["NAME", "STATE", "ADDRESS", "NETWORK", "TEMPLATE", "ORIGIN"], rows)
     }
@@ -467,7 +482,8 @@ impl Op for Exec {
             return Ok(Ran { status, stdout: String::new(), stderr: String::new() });
         }
         let output = Lxc.capture(&cx, &record.name, &args.command, CAPTURE_LIMIT)?;
-        let cut = |bytes: &[u8]| String::from_utf8_lossy(&bytes[..bytes.len().min(CAPTURE_MOST)]).into_owned();
+        let cut =
+            |bytes: &[u8]| String::from_utf8_lossy(&bytes[..bytes.len().min(CAPTURE_MOST)]).into_owned();
         Ok(Ran { status: output.status, stdout: cut(&output.stdout), stderr: cut(&output.stderr) })
     }
     fn text(ran: &Ran) -> String {
@@ -522,7 +538,8 @@ impl Op for Logs {
             if !Lxc.running(&cx)?.contains(&record.name) {
                 return Err(containers::ContainerError::Stopped(record.name).into());
             }
-            let command = ["journalctl", "--no-pager", "-n"].map(str::to_owned).into_iter().chain([count.to_string()]);
+            let command =
+                ["journalctl", "--no-pager", "-n"].map(str::to_owned).into_iter().chain([count.to_string()]);
             Lxc.capture(&cx, &record.name, &command.collect::<Vec<_>>(), CAPTURE_LIMIT)?.text()
         } else {
             Lxc.logs(&cx, &record, count)?

@@ -135,8 +135,15 @@ pub(super) enum Subject {
 }
 
 impl Subject {
-    const ALL: [Self; 7] =
-        [Self::Containers, Self::Flows, Self::Bridge, Self::Subvolumes, Self::Plugins, Self::Templates, Self::Services];
+    const ALL: [Self; 7] = [
+        Self::Containers,
+        Self::Flows,
+        Self::Bridge,
+        Self::Subvolumes,
+        Self::Plugins,
+        Self::Templates,
+        Self::Services,
+    ];
 
     fn component(self) -> Option<&'static str> {
         Some(match self {

@@ -1,14 +1,15 @@
 //! `ledger.*`
 
 use clap::Args;
+use jiff::tz::TimeZone;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::call::Call;
 use super::containers::NoArgs;
 use super::registry::{Effect, Op};
-use crate::fault::Report;
-use crate::ledger::{self, Entry, Filter, Verification};
+use crate::fault::{Kind, Report};
+use crate::ledger::{Entry, Filter, Ledger, Verification, text};
 use crate::paths::Tree;
 
 /// `ledger.show`
@@ -24,20 +25,23 @@ pub(super) struct ShowArgs {
     /// Only what was done to this, for example web-01.
     #[arg(long)]
     target: Option<String>,
-    /// Only from this time on: an RFC 3339 time, or a date in the host's time zone.
-    #[arg(long)]
+    /// Only entries at or after this time: a date, or a date and time in the host's time zone, or RFC 3339.
+    #[arg(long, value_name = "TIME")]
     since: Option<String>,
-    /// Only up to this time.
-    #[arg(long)]
+    /// Only entries at or before this time; a date includes that whole day.
+    #[arg(long, value_name = "TIME")]
     until: Option<String>,
-    /// How many entries, the newest first.
+    /// No more than this many, the newest first; 0 for all.
     #[arg(short = 'n', long, default_value_t = 50)]
     limit: u32,
+    /// The oldest first.
+    #[arg(long)]
+    reverse: bool,
 }
 
 impl Default for ShowArgs {
     fn default() -> Self {
-        Self { operation: None, target: None, since: None, until: None, limit: 50 }
+        Self { operation: None, target: None, since: None, until: None, limit: 50, reverse: false }
     }
 }
 
@@ -52,19 +56,24 @@ impl Op for Show {
         "ledger".into()
     }
     fn run(call: &Call<'_>, args: ShowArgs) -> Result<Vec<Entry>, Report> {
-        let spec = call.spec()?;
+        let time = |given: Option<String>, last: bool| {
+            let parsed = given.map(|given| text::point(&given, last, &TimeZone::system())).transpose();
+            parsed.map_err(|why| Report::new(Kind::Invalid, why))
+        };
         let filter = Filter {
+            ids: None,
             operation: args.operation,
             target: args.target,
-            since: args.since.as_deref().map(ledger::parse_time).transpose()?,
-            until: args.until.as_deref().map(ledger::parse_time).transpose()?,
-            limit: Some(args.limit),
-            ..Filter::default()
+            since: time(args.since, false)?,
+            until: time(args.until, true)?,
+            limit: (args.limit > 0).then_some(args.limit),
+            oldest_first: args.reverse,
         };
-        Ok(ledger::Ledger::open_read_only(&Tree::new(&spec.btrfs.base_path).ledger())?.entries(&filter)?)
+        let spec = call.spec()?;
+        Ok(Ledger::read(&Tree::new(&spec.btrfs.base_path).ledger(), |ledger| ledger.entries(&filter))?)
     }
     fn text(entries: &Vec<Entry>) -> String {
-        ledger::entries_text(entries)
+        text::table(entries, &TimeZone::system())
     }
 }
 
@@ -84,9 +93,9 @@ impl Op for Verify {
     }
     fn run(call: &Call<'_>, _: NoArgs) -> Result<Verification, Report> {
         let spec = call.spec()?;
-        Ok(ledger::verify(&Tree::new(&spec.btrfs.base_path).ledger())?)
+        Ok(Ledger::read(&Tree::new(&spec.btrfs.base_path).ledger(), Ledger::verify)?)
     }
     fn text(verification: &Verification) -> String {
-        ledger::verification_text(verification)
+        text::verification(verification)
     }
 }

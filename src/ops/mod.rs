@@ -2,9 +2,8 @@
 //! changes or destroys, and the privilege it needs. D-Bus, the API socket and the command line are
 //! projections of this registry and have no logic of their own.
 
-mod caller;
 mod call;
-mod config;
+mod caller;
 mod containers;
 mod host;
 mod ledger;
@@ -13,6 +12,5 @@ mod services;
 mod templates;
 
 pub use call::{Call, Service, Streams};
-pub use caller::{Caller, Door, GROUP};
-pub use config::{deployment, ledger_caller, read_spec};
+pub use caller::{Caller, GROUP};
 pub use registry::{Description, Effect, Op, Operation, Privilege, Registry};

@@ -102,7 +102,8 @@ fn parse<O: Op>(args: Value) -> Result<O::Args, Report> {
 }
 
 fn encode(name: &str, value: &impl Serialize) -> Result<Value, Report> {
-    serde_json::to_value(value).map_err(|e| Report::new(Kind::Failed, format!("cannot encode the answer of {name}: {e}")))
+    serde_json::to_value(value)
+        .map_err(|e| Report::new(Kind::Failed, format!("cannot encode the answer of {name}: {e}")))
 }
 
 impl Operation {
@@ -121,12 +122,14 @@ impl Operation {
             },
             arguments: |matches| {
                 let args = O::Args::from_arg_matches(matches)?;
-                serde_json::to_value(args).map_err(|e| clap::Error::raw(clap::error::ErrorKind::ValueValidation, e))
+                serde_json::to_value(args)
+                    .map_err(|e| clap::Error::raw(clap::error::ErrorKind::ValueValidation, e))
             },
             text: |answer| {
-                let answer: O::Answer = serde_json::from_value(answer)
-                    .map_err(|e| Report::new(Kind::Failed, format!("the answer of {} is not understood: {e}", O::NAME))
-                        .with_next("op-dbus and opdbusd may be of different versions: restart opdbus.service"))?;
+                let answer: O::Answer = serde_json::from_value(answer).map_err(|e| {
+                    Report::new(Kind::Failed, format!("the answer of {} is not understood: {e}", O::NAME))
+                        .with_next("op-dbus and opdbusd may be of different versions: restart opdbus.service")
+                })?;
                 Ok(O::text(&answer))
             },
             schemas: || (schema_for!(O::Args), schema_for!(O::Answer)),

@@ -1,7 +1,7 @@
 //! The services of systemd, asked over D-Bus (`org.freedesktop.systemd1.Manager.ListUnitsByPatterns`).
 
 use serde_json::{Value, json};
-use zbus::zvariant::OwnedObjectPath;
+use zbus::OwnedObjectPath;
 
 use crate::fault::{Kind, Report};
 
@@ -14,17 +14,26 @@ pub(super) fn list() -> Result<Value, Report> {
     let failed = |error: zbus::Error| {
         Report::new(Kind::Unavailable, format!("systemd does not answer on the system bus: {error}"))
     };
-    let bus = zbus::blocking::Connection::system().map_err(failed)?;
-    let reply = bus
-        .call_method(
-            Some("org.freedesktop.systemd1"),
-            "/org/freedesktop/systemd1",
-            Some("org.freedesktop.systemd1.Manager"),
-            "ListUnitsByPatterns",
-            &(Vec::<&str>::new(), vec!["*.service"]),
-        )
-        .map_err(failed)?;
-    let mut units: Vec<Unit> = reply.body().deserialize().map_err(failed)?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Report::new(Kind::Failed, format!("cannot ask systemd: {error}")))?;
+    let asked = runtime.block_on(async {
+        let bus = zbus::Connection::system().await?;
+        let arguments = (Vec::<&str>::new(), vec!["*.service"]);
+        let manager = Some("org.freedesktop.systemd1.Manager");
+        let reply = bus
+            .call_method(
+                Some("org.freedesktop.systemd1"),
+                "/org/freedesktop/systemd1",
+                manager,
+                "ListUnitsByPatterns",
+                &arguments,
+            )
+            .await?;
+        Ok(reply.body().deserialize::<Vec<Unit>>()?)
+    });
+    let mut units: Vec<Unit> = asked.map_err(failed)?;
     units.sort_by(|a, b| a.0.cmp(&b.0));
     Ok(units
         .into_iter()

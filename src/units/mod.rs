@@ -177,7 +177,8 @@ impl UnitsComponent {
 
 /// Fills in where the programs and the data are.
 fn render(text: &str, bin_dir: &Path, base_path: &Path) -> String {
-    text.replace("@bindir@", &bin_dir.display().to_string()).replace("@basePath@", &base_path.display().to_string())
+    text.replace("@bindir@", &bin_dir.display().to_string())
+        .replace("@basePath@", &base_path.display().to_string())
 }
 
 fn managed(cx: &Context<'_>) -> Managed {
@@ -195,7 +196,8 @@ impl engine::Component for UnitsComponent {
     type Error = UnitsError;
 
     fn observe(&self, cx: &Context<'_>) -> Result<Seen, UnitsError> {
-        let deployment = std::fs::read_to_string(cx.host.paths.etc.join("deployment-type")).unwrap_or_default();
+        let deployment =
+            std::fs::read_to_string(cx.host.paths.etc.join("deployment-type")).unwrap_or_default();
         if deployment.trim() == "nixos" {
             return Ok(Seen { nixos: true, ..Seen::default() });
         }
@@ -225,14 +227,20 @@ impl engine::Component for UnitsComponent {
             .iter()
             .filter(|(_, state)| !matches!(state, FileState::Current | FileState::Edited))
             .map(|(path, state)| Change::File { path: path.clone(), state: *state });
-        let units = seen.enabled.iter().filter(|(_, on)| !**on).map(|(unit, _)| Change::Enable { unit: unit.clone() });
+        let units = seen
+            .enabled
+            .iter()
+            .filter(|(_, on)| !**on)
+            .map(|(unit, _)| Change::Enable { unit: unit.clone() });
         Ok(files.chain(units).collect())
     }
 
     fn apply(&self, cx: &Context<'_>, change: &Change) -> Result<(), UnitsError> {
         match change {
             Change::File { path, .. } => {
-                let Some((_, text)) = self.files(cx)?.into_iter().find(|(p, _)| p == path) else { return Ok(()) };
+                let Some((_, text)) = self.files(cx)?.into_iter().find(|(p, _)| p == path) else {
+                    return Ok(());
+                };
                 if let Some(directory) = path.parent() {
                     std::fs::create_dir_all(directory)
                         .map_err(|source| UnitsError::Directory { path: directory.to_owned(), source })?;
