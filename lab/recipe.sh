@@ -9,7 +9,7 @@ SUITE=bookworm
 HOST_PACKAGES=(
     systemd-sysv udev kmod dbus ca-certificates iproute2 procps passwd
     btrfs-progs openvswitch-switch lxc lxcfs uidmap nftables ethtool mmdebstrap tar zstd
-    curl e2fsprogs iputils-ping jq netcat-openbsd python3-minimal sqlite3 strace
+    attr curl e2fsprogs iputils-ping jq netcat-openbsd python3-minimal sqlite3 strace
 )
 # The containers' template: the service of the examples is a web server.
 GUEST_PACKAGES=(

@@ -64,12 +64,15 @@ pub struct Report {
     /// What to do next.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<String>,
+    /// What was done before it failed, as the operation would have answered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub partial: Option<serde_json::Value>,
 }
 
 impl Report {
     /// A report made directly, where no room's error type fits.
     pub fn new(kind: Kind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), next: None }
+        Self { kind, message: message.into(), next: None, partial: None }
     }
 
     /// The same report with advice.
@@ -92,7 +95,7 @@ impl<F: Fault> From<F> for Report {
             }
             cause = error.source();
         }
-        Self { kind: fault.kind(), message, next: fault.next() }
+        Self { kind: fault.kind(), message, next: fault.next(), partial: None }
     }
 }
 

@@ -4,12 +4,31 @@
 //! foundations ([`fault`], [`name`], [`paths`], [`run`], [`spec`], [`engine`], [`files`]); components
 //! and the ledger; the operations registry; the doors; and, in `src/bin`, the programs.
 
+pub mod api;
+pub mod bridge;
 pub mod cli;
+pub mod containers;
+pub mod daemon;
+pub mod dbus;
 pub mod engine;
 pub mod fault;
 pub mod files;
+pub mod flows;
 pub mod hex;
+pub mod install;
+pub mod ledger;
+pub mod mac;
 pub mod name;
+pub mod nat;
+pub mod ops;
 pub mod paths;
+pub mod plan_text;
+pub mod plugins;
 pub mod run;
+pub mod sockets;
 pub mod spec;
+pub mod storage;
+pub mod system;
+pub mod table;
+pub mod templates;
+pub mod units;

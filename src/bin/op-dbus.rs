@@ -1,2 +1,8 @@
 //! The administrator's program: a thin client of the daemon.
-fn main() {}
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    opdbus::cli::init_logging();
+    opdbus::cli::admin::main()
+}

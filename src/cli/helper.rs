@@ -10,6 +10,7 @@ use super::output::{Out, TerminalProgress};
 use crate::engine::{self, Context, Host, Lock, PlannedChange, Stage};
 use crate::fault::Report;
 use crate::paths::Paths;
+use crate::plan_text;
 use crate::run::Runner;
 use crate::spec::{self, HostSpec};
 
@@ -69,7 +70,7 @@ pub fn component_verb(stages: &[Box<dyn Stage>], verb: Verb, common: &Common) ->
         Verb::Plan => {
             let changes = engine::plan(stages, &cx)?;
             drop(progress);
-            out.answer(&json!({ "changes": changes }), |_| plan_text(&changes));
+            out.answer(&json!({ "changes": changes }), |_| plan_text::planned(&changes));
         }
         Verb::Apply => {
             let _lock = Lock::take(&host.paths.lock(), PATIENCE)?;
@@ -78,7 +79,7 @@ pub fn component_verb(stages: &[Box<dyn Stage>], verb: Verb, common: &Common) ->
             out.answer(&outcome, |o| {
                 let applied: Vec<PlannedChange> =
                     o.components.iter().flat_map(|c| c.applied.clone()).collect();
-                applied_text(&applied)
+                plan_text::applied(&applied)
             });
             if let Some(failure) = outcome.failure() {
                 return Err(failure.clone());
@@ -91,40 +92,4 @@ pub fn component_verb(stages: &[Box<dyn Stage>], verb: Verb, common: &Common) ->
         }
     }
     Ok(())
-}
-
-fn sentence(change: &PlannedChange) -> String {
-    let sign = match change.action {
-        engine::Action::Create => '+',
-        engine::Action::Update => '~',
-        engine::Action::Remove => '-',
-    };
-    let detail = if change.detail.is_empty() { String::new() } else { format!(": {}", change.detail) };
-    format!("{sign} {}{detail}\n", change.object)
-}
-
-/// A plan for a person.
-#[must_use]
-pub fn plan_text(changes: &[PlannedChange]) -> String {
-    if changes.is_empty() {
-        return "nothing to change".into();
-    }
-    let mut text: String = changes.iter().map(sentence).collect();
-    text.push_str(&count(changes.len(), "to make"));
-    text
-}
-
-/// What was applied, for a person.
-#[must_use]
-pub fn applied_text(changes: &[PlannedChange]) -> String {
-    if changes.is_empty() {
-        return "nothing to change".into();
-    }
-    let mut text: String = changes.iter().map(sentence).collect();
-    text.push_str(&count(changes.len(), "made"));
-    text
-}
-
-fn count(n: usize, what: &str) -> String {
-    if n == 1 { format!("1 change {what}") } else { format!("{n} changes {what}") }
 }

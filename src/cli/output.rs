@@ -123,3 +123,12 @@ impl Drop for TerminalProgress {
         }
     }
 }
+
+/// Asks on standard error and reads a line.
+pub(super) fn ask(question: &str, answer: &mut String) -> std::io::Result<()> {
+    let mut err = std::io::stderr().lock();
+    write!(err, "{question}")?;
+    err.flush()?;
+    std::io::stdin().read_line(answer)?;
+    Ok(())
+}

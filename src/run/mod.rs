@@ -8,6 +8,7 @@ pub mod recorded;
 
 use std::ffi::{OsStr, OsString};
 use std::fmt;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -199,6 +200,13 @@ fn package_of(program: &str) -> Option<&'static str> {
 pub trait Exec: Send + Sync {
     /// Runs the call to its end; each complete line of standard error goes to `on_line` as it comes.
     fn exec(&self, call: &Invocation, on_line: &mut dyn FnMut(&str)) -> Result<Output, RunError>;
+
+    /// Runs the call on the given standard input, output and error, without a time limit, and gives its
+    /// exit status.
+    fn attach(&self, call: &Invocation, streams: [OwnedFd; 3]) -> Result<i32, RunError> {
+        drop(streams);
+        self.exec(call, &mut |_| {}).map(|output| output.status)
+    }
 }
 
 /// Runs foreign tools.
@@ -226,6 +234,12 @@ impl Runner {
     /// Runs a call whose exit status is looked at by the caller.
     pub fn output(&self, call: &Invocation) -> Result<Output, RunError> {
         self.0.exec(call, &mut |_| {})
+    }
+
+    /// Runs a call on the caller's own standard input, output and error, for as long as it takes; gives
+    /// its exit status.
+    pub fn attach(&self, call: &Invocation, streams: [OwnedFd; 3]) -> Result<i32, RunError> {
+        self.0.attach(call, streams)
     }
 
     /// Runs a call that must end with status 0.

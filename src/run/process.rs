@@ -1,6 +1,7 @@
 //! Foreign tools as real processes.
 
 use std::io::{BufRead, BufReader, Read, Write};
+use std::os::fd::OwnedFd;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -19,22 +20,12 @@ impl Exec for System {
         let span = tracing::debug_span!("run", call = %call);
         let _entered = span.enter();
         let io = |source| RunError::Io { call: call.to_string(), source };
-        let mut child = Command::new(&call.program)
-            .args(&call.args)
-            .envs(call.env.iter().map(|(k, v)| (k, v)))
-            // Messages are parsed and shown; they must not depend on the admin's locale.
-            .env("LC_ALL", "C.UTF-8")
+        let mut command = command(call);
+        command
             .stdin(if call.stdin.is_empty() { Stdio::null() } else { Stdio::piped() })
             .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .process_group(0)
-            .spawn()
-            .map_err(|source| match source.kind() {
-                std::io::ErrorKind::NotFound => {
-                    RunError::Missing { program: call.program.to_string_lossy().into_owned() }
-                }
-                _ => io(source),
-            })?;
+            .stderr(Stdio::piped());
+        let mut child = spawn(call, command)?;
         let (Some(stdout), Some(stderr)) = (child.stdout.take(), child.stderr.take()) else {
             return Err(io(std::io::Error::other("no pipes")));
         };
@@ -71,6 +62,40 @@ impl Exec for System {
             }
         })
     }
+
+    fn attach(&self, call: &Invocation, streams: [OwnedFd; 3]) -> Result<i32, RunError> {
+        let [stdin, stdout, stderr] = streams;
+        let mut command = command(call);
+        command.stdin(stdin).stdout(stdout).stderr(stderr);
+        let status =
+            spawn(call, command)?.wait().map_err(|source| RunError::Io { call: call.to_string(), source })?;
+        Ok(exit_status(status))
+    }
+}
+
+/// The command of a call, in a process group of its own.
+fn command(call: &Invocation) -> Command {
+    let mut command = Command::new(&call.program);
+    command
+        .args(&call.args)
+        .envs(call.env.iter().map(|(k, v)| (k, v)))
+        // Messages are parsed and shown; they must not depend on the admin's locale.
+        .env("LC_ALL", "C.UTF-8")
+        .process_group(0);
+    command
+}
+
+fn spawn(call: &Invocation, mut command: Command) -> Result<Child, RunError> {
+    command.spawn().map_err(|source| match source.kind() {
+        std::io::ErrorKind::NotFound => {
+            RunError::Missing { program: call.program.to_string_lossy().into_owned() }
+        }
+        _ => RunError::Io { call: call.to_string(), source },
+    })
+}
+
+fn exit_status(status: std::process::ExitStatus) -> i32 {
+    status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0))
 }
 
 fn read_all(mut from: impl Read) -> Vec<u8> {
@@ -112,8 +137,7 @@ fn wait(child: &mut Child, limit: Duration) -> std::io::Result<Option<i32>> {
         child.wait()?;
         return Ok(None);
     }
-    let status = child.wait()?;
-    Ok(Some(status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0))))
+    Ok(Some(exit_status(child.wait()?)))
 }
 
 #[cfg(test)]

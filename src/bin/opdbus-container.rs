@@ -1,0 +1,151 @@
+//! The containers' helper: the component's verbs, and what their units call.
+
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Command, ExitCode};
+use std::time::Duration;
+
+use clap::{Parser, Subcommand};
+use opdbus::cli::{Common, Verb, component_verb, finish, init_logging};
+use opdbus::containers::{self, Containers, ContainersComponent, Lxc, unit};
+use opdbus::engine::{Context, Silent, Stage};
+use opdbus::fault::{Kind, Report};
+use opdbus::name::ContainerName;
+use opdbus::paths::Tree;
+use opdbus::run::Invocation;
+
+/// The declared containers, and what the units of containers call.
+///
+/// plan, apply and status work on the containers that the host spec declares. The other verbs are for
+/// systemd: opdbus-container@NAME.service runs one container. To make, start or delete a container use
+/// op-dbus container.
+#[derive(Parser)]
+#[command(
+    version,
+    after_help = "Exit status: 0 done, 1 failed, 2 usage, 3 invalid, 4 not found, 5 conflict, 6 denied,\n7 unavailable, 8 another run is under way."
+)]
+struct Arguments {
+    #[command(flatten)]
+    common: Common,
+    #[command(subcommand)]
+    command: What,
+}
+
+#[derive(Subcommand)]
+enum What {
+    #[command(flatten)]
+    Component(Verb),
+    /// Run a container in the foreground until it ends (the unit's ExecStart).
+    Run {
+        /// The container.
+        name: ContainerName,
+    },
+    /// Wait until a container's init runs (the unit's ExecStartPost).
+    Wait {
+        /// The container.
+        name: ContainerName,
+    },
+    /// Ask a container's init to shut down, and end it after 30 seconds (the unit's ExecStop).
+    Halt {
+        /// The container.
+        name: ContainerName,
+    },
+    /// Start the units of the containers that start with the host.
+    StartAll,
+    /// Called by LXC right before a container's init: turn off checksum offload, which the userspace
+    /// datapath does not complete, so that TCP would stall.
+    #[command(hide = true)]
+    StartHook,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    init_logging();
+    finish(arguments.common.json, run(&arguments))
+}
+
+fn run(arguments: &Arguments) -> Result<(), Report> {
+    let common = &arguments.common;
+    if let What::Component(verb) = arguments.command {
+        let stages: Vec<Box<dyn Stage>> = vec![Box::new(ContainersComponent)];
+        return component_verb(&stages, verb, common);
+    }
+    let host = common.host();
+    if let What::StartHook = arguments.command {
+        return start_hook(&host);
+    }
+    let spec = common.spec(&host)?;
+    let cx = Context { host: &host, spec: &spec, progress: &Silent };
+    let tree = Tree::new(&spec.btrfs.base_path);
+    let lxc = |tool: &str, name: &ContainerName| {
+        Invocation::new(tool).arg("--name").arg(name.as_str()).arg("--lxcpath").arg(tree.containers())
+    };
+    match &arguments.command {
+        What::Component(_) | What::StartHook => Ok(()),
+        What::Run { name } => {
+            let hook = opdbus::bridge::userspace(&cx)?
+                .then(this_program)
+                .transpose()?
+                .map(|p| format!("{p} start-hook"));
+            Containers::new(&cx, &Lxc).write_config(name, hook)?;
+            let error = Command::new("lxc-start")
+                .arg("--foreground")
+                .args(["--name", name.as_str()])
+                .arg("--lxcpath")
+                .arg(tree.containers())
+                .exec();
+            Err(Report::new(Kind::Unavailable, format!("cannot run lxc-start: {error}"))
+                .with_next("on Debian: apt install lxc"))
+        }
+        What::Wait { name } => {
+            let call = lxc("lxc-wait", name)
+                .args(["--state", "RUNNING", "--timeout", "30"])
+                .time_limit(Duration::from_secs(40));
+            Ok(host.run.run(&call).map(drop)?)
+        }
+        What::Halt { name } => {
+            let call = lxc("lxc-stop", name).args(["--timeout", "30"]).time_limit(Duration::from_secs(60));
+            let output = host.run.output(&call)?;
+            // 2: it was not running.
+            if output.status == 0 || output.status == 2 {
+                return Ok(());
+            }
+            Err(Report::new(Kind::Failed, format!("{call} ended with status {}", output.status)))
+        }
+        What::StartAll => {
+            let units: Vec<String> = containers::all(&tree)?
+                .into_values()
+                .filter(|record| record.spec.autostart)
+                .map(|record| unit(&record.name))
+                .collect();
+            if units.is_empty() {
+                return Ok(());
+            }
+            let call = Invocation::new("systemctl").args(["start", "--no-block"]).args(&units);
+            Ok(host.run.run(&call).map(drop)?)
+        }
+    }
+}
+
+fn this_program() -> Result<String, Report> {
+    let path = std::env::current_exe()
+        .map_err(|e| Report::new(Kind::Failed, format!("cannot tell where this program is: {e}")))?;
+    Ok(path.display().to_string())
+}
+
+fn start_hook(host: &opdbus::engine::Host) -> Result<(), Report> {
+    let missing = || Report::new(Kind::Invalid, "LXC_PID is not set: this is called by LXC");
+    let pid: u32 = std::env::var("LXC_PID").ok().and_then(|pid| pid.parse().ok()).ok_or_else(missing)?;
+    let namespace = format!("/proc/{pid}/ns/net");
+    if !Path::new(&namespace).exists() {
+        return Err(missing());
+    }
+    let call = Invocation::new("nsenter").arg(format!("--net={namespace}")).args([
+        "ethtool",
+        "--offload",
+        "eth0",
+        "tx",
+        "off",
+    ]);
+    Ok(host.run.run(&call).map(drop)?)
+}

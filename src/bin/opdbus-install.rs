@@ -1,0 +1,170 @@
+//! The installer's program.
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Parser;
+use opdbus::cli::{Out, TerminalProgress, finish, init_logging};
+use opdbus::engine::Host;
+use opdbus::fault::{Kind, Report};
+use opdbus::install::{Installer, NIXOS_ADVICE, Request, STEPS, StepOutcome, StepResult, Watcher};
+use opdbus::paths::Paths;
+use opdbus::run::Runner;
+use opdbus::spec::Size;
+
+/// Install operation-dbus on this host, or upgrade what is installed.
+///
+/// Thirteen steps, each shown with its result. Nothing that is not ours is changed or removed; files you
+/// edited are kept and the new ones laid beside; a second run changes nothing. A run that was cut off is
+/// simply run again. On NixOS it explains the declarative way and changes nothing.
+///
+/// install-opdbus.sh gets the packages and the programs first and then runs this.
+#[derive(Parser)]
+#[command(
+    version,
+    after_help = "Exit status: 0 done, 1 failed, 2 usage, 3 invalid, 4 not found, 5 conflict, 6 denied,\n7 unavailable, 8 another run is under way."
+)]
+struct Arguments {
+    /// Show what each step would do, and change nothing.
+    #[arg(long)]
+    plan: bool,
+    /// Do not ask for confirmation.
+    #[arg(long, short)]
+    yes: bool,
+    /// Where the built programs are [default: beside this one].
+    #[arg(long, value_name = "DIR")]
+    bin_dir: Option<PathBuf>,
+    /// Where programs are installed.
+    #[arg(long, value_name = "DIR", default_value = "/usr/local/bin")]
+    prefix: PathBuf,
+    /// The host spec to begin with; one that is on the host already stays as it is.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Where the data lives [default: /var/lib/op-dbus].
+    #[arg(long, value_name = "DIR")]
+    base_path: Option<PathBuf>,
+    /// Keep the data in a btrfs image of this size (20G), where the base path is not on btrfs.
+    #[arg(long, value_name = "SIZE")]
+    btrfs_image: Option<Size>,
+    /// Make the template from this tarball of a root file system instead of a mirror.
+    #[arg(long, value_name = "FILE")]
+    rootfs: Option<PathBuf>,
+    /// Print the result as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+struct Lines {
+    out: Out,
+}
+
+impl Watcher for Lines {
+    fn begins(&self, number: usize, title: &str) {
+        self.out.note(&format!("[{number:2}/{STEPS}] {title}"));
+    }
+    fn ended(&self, outcome: &StepOutcome) {
+        self.out.note(&result_text(outcome, "done"));
+    }
+}
+
+fn result_text(outcome: &StepOutcome, verb: &str) -> String {
+    match &outcome.result {
+        StepResult::Unchanged => "        nothing to change".into(),
+        StepResult::NotEnabled { why } => format!("        not enabled: {why}"),
+        StepResult::Changed { changes } => {
+            let mut lines: Vec<String> = changes
+                .iter()
+                .map(|c| {
+                    let detail = if c.detail.is_empty() { String::new() } else { format!(": {}", c.detail) };
+                    format!("        {}{detail}", c.object)
+                })
+                .collect();
+            let noun = if changes.len() == 1 { "change" } else { "changes" };
+            lines.push(format!("        {verb}: {} {noun}", changes.len()));
+            lines.join("\n")
+        }
+    }
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    init_logging();
+    let json = arguments.json;
+    finish(json, run(arguments))
+}
+
+fn run(arguments: Arguments) -> Result<(), Report> {
+    let out = Out { json: arguments.json };
+    let beside = std::env::current_exe().ok().and_then(|program| program.parent().map(PathBuf::from));
+    let request = Request {
+        bin_dir: arguments.bin_dir.or(beside),
+        prefix: arguments.prefix,
+        config: arguments.config,
+        base_path: arguments.base_path,
+        btrfs_image: arguments.btrfs_image,
+        rootfs: arguments.rootfs,
+    };
+    let host = Host { paths: Paths::from_env(), run: Runner::default() };
+    let progress = TerminalProgress::new(out.json);
+    let mut installer = Installer::new(&host, &request, &progress)?;
+    let detected = installer.detected.clone();
+    if detected.nixos {
+        out.answer(&detected, |_| NIXOS_ADVICE.to_owned());
+        return Ok(());
+    }
+    out.note(&format!(
+        "{}, {}{}",
+        if detected.upgrade { "Existing installation detected, upgrading" } else { "Fresh installation" },
+        detected.distribution,
+        if detected.kernel_datapath {
+            ""
+        } else {
+            "; no openvswitch kernel module, so the userspace datapath is used"
+        },
+    ));
+    if arguments.plan {
+        let steps = installer.plan()?;
+        out.answer(&steps, |steps| {
+            steps
+                .iter()
+                .map(|s| format!("[{:2}/{STEPS}] {}\n{}\n", s.number, s.title, result_text(s, "to do")))
+                .collect::<String>()
+        });
+        return Ok(());
+    }
+    if !rustix::process::geteuid().is_root() {
+        return Err(Report::new(Kind::Denied, "only root can install")
+            .with_next("run it as root; --plan works without"));
+    }
+    if !arguments.yes && !detected.upgrade {
+        confirm()?;
+    }
+    let steps = installer.run(&Lines { out })?;
+    drop(progress);
+    out.answer(&steps, |steps| {
+        let changes: usize = steps
+            .iter()
+            .map(|s| if let StepResult::Changed { changes } = &s.result { changes.len() } else { 0 })
+            .sum();
+        match changes {
+            0 => "Nothing to change: this host is as its host spec says.".into(),
+            n => format!("Installed: {n} changes. Next: op-dbus container list, op-dbus --help"),
+        }
+    });
+    Ok(())
+}
+
+fn confirm() -> Result<(), Report> {
+    let refused = || {
+        Report::new(Kind::Invalid, "the installation was not confirmed")
+            .with_next("answer y, or give --yes; --plan shows the steps")
+    };
+    let mut err = std::io::stderr().lock();
+    let mut answer = String::new();
+    write!(err, "Install operation-dbus on this host? [y/N] ")
+        .and_then(|()| err.flush())
+        .and_then(|()| std::io::stdin().read_line(&mut answer))
+        .map_err(|_| refused())?;
+    if matches!(answer.trim(), "y" | "Y" | "yes") { Ok(()) } else { Err(refused()) }
+}

@@ -1,0 +1,170 @@
+//! Who runs the containers: the seam between what operation-dbus does for every container and what a
+//! container system does with it. LXC is the embedded one.
+
+use std::collections::BTreeSet;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::time::Duration;
+
+use super::error::ContainerError;
+use super::record::Record;
+use crate::engine::Context;
+use crate::name::ContainerName;
+use crate::paths::Tree;
+use crate::run::{Invocation, Output};
+
+/// A container system.
+pub trait Backend: Send + Sync {
+    /// The containers of ours that run.
+    fn running(&self, cx: &Context<'_>) -> Result<BTreeSet<ContainerName>, ContainerError>;
+    /// Starts a container; ends when its init runs.
+    fn start(&self, cx: &Context<'_>, name: &ContainerName) -> Result<(), ContainerError>;
+    /// Stops a container; ends when it is down.
+    fn stop(&self, cx: &Context<'_>, name: &ContainerName) -> Result<(), ContainerError>;
+    /// Runs a command in a running container and keeps what it prints.
+    fn capture(
+        &self,
+        cx: &Context<'_>,
+        name: &ContainerName,
+        command: &[String],
+        limit: Duration,
+    ) -> Result<Output, ContainerError>;
+    /// Runs a command in a running container on the caller's own standard input, output and error;
+    /// gives its exit status.
+    fn attach(
+        &self,
+        cx: &Context<'_>,
+        name: &ContainerName,
+        command: &[String],
+        streams: [OwnedFd; 3],
+    ) -> Result<i32, ContainerError>;
+    /// The last lines of the container's console.
+    fn logs(&self, cx: &Context<'_>, record: &Record, lines: u32) -> Result<String, ContainerError>;
+}
+
+/// LXC, each container a unit `opdbus-container@NAME.service`, so that it outlives the daemon.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Lxc;
+
+/// systemd's own limits in the unit (`TimeoutStartSec`, `TimeoutStopSec`) end a job that is stuck; this
+/// one only guards against systemd itself being stuck.
+const JOB_LIMIT: Duration = Duration::from_secs(150);
+
+/// The unit that runs a container.
+#[must_use]
+pub fn unit(name: &ContainerName) -> String {
+    format!("opdbus-container@{name}.service")
+}
+
+impl Lxc {
+    fn attach_call(cx: &Context<'_>, name: &ContainerName, command: &[String]) -> Invocation {
+        Invocation::new("lxc-attach")
+            .arg("--name")
+            .arg(name.as_str())
+            .arg("--lxcpath")
+            .arg(cx.tree().containers())
+            .args([
+                "--clear-env",
+                "--keep-var=TERM",
+                "--set-var=PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+                "--",
+            ])
+            .args(command)
+    }
+}
+
+impl Backend for Lxc {
+    fn running(&self, cx: &Context<'_>) -> Result<BTreeSet<ContainerName>, ContainerError> {
+        if !Path::new("/run/systemd/system").exists() {
+            return Ok(BTreeSet::new());
+        }
+        let call = Invocation::new("systemctl").args([
+            "list-units",
+            "--state=active",
+            "--no-legend",
+            "--plain",
+            "--full",
+            "opdbus-container@*.service",
+        ]);
+        let output = cx.host.run.run(&call)?;
+        Ok(output.text().lines().filter_map(container_of_line).collect())
+    }
+
+    fn start(&self, cx: &Context<'_>, name: &ContainerName) -> Result<(), ContainerError> {
+        let call = Invocation::new("systemctl").arg("start").arg(unit(name)).time_limit(JOB_LIMIT);
+        let output = cx.host.run.output(&call)?;
+        if output.status == 0 {
+            return Ok(());
+        }
+        let journal =
+            Invocation::new("journalctl").args(["--no-pager", "-o", "cat", "-n", "6", "-u"]).arg(unit(name));
+        let why = cx.host.run.output(&journal).map(|o| o.text()).unwrap_or_default();
+        let why = why.lines().map(str::trim).filter(|l| !l.is_empty()).collect::<Vec<_>>().join("; ");
+        let why =
+            if why.is_empty() { String::from_utf8_lossy(&output.stderr).trim().to_owned() } else { why };
+        Err(ContainerError::Start { name: name.clone(), why })
+    }
+
+    fn stop(&self, cx: &Context<'_>, name: &ContainerName) -> Result<(), ContainerError> {
+        let call = Invocation::new("systemctl").arg("stop").arg(unit(name)).time_limit(JOB_LIMIT);
+        cx.host.run.run(&call)?;
+        // A unit that failed stays in the list of failed ones after its container is gone.
+        cx.host.run.output(&Invocation::new("systemctl").arg("reset-failed").arg(unit(name)))?;
+        Ok(())
+    }
+
+    fn capture(
+        &self,
+        cx: &Context<'_>,
+        name: &ContainerName,
+        command: &[String],
+        limit: Duration,
+    ) -> Result<Output, ContainerError> {
+        Ok(cx.host.run.output(&Self::attach_call(cx, name, command).time_limit(limit))?)
+    }
+
+    fn attach(
+        &self,
+        cx: &Context<'_>,
+        name: &ContainerName,
+        command: &[String],
+        streams: [OwnedFd; 3],
+    ) -> Result<i32, ContainerError> {
+        Ok(cx.host.run.attach(&Self::attach_call(cx, name, command), streams)?)
+    }
+
+    fn logs(&self, cx: &Context<'_>, record: &Record, lines: u32) -> Result<String, ContainerError> {
+        let path = console_log(&cx.tree(), record);
+        let bytes = crate::files::read_optional(&path)
+            .map_err(|source| ContainerError::Io { verb: "read", path, source })?
+            .unwrap_or_default();
+        let text = String::from_utf8_lossy(&bytes);
+        let all: Vec<&str> = text.lines().map(|l| l.trim_end_matches('\r')).collect();
+        let from = all.len().saturating_sub(lines as usize);
+        Ok(all[from..].join("\n"))
+    }
+}
+
+fn console_log(tree: &Tree, record: &Record) -> std::path::PathBuf {
+    tree.container(&record.name).join("console.log")
+}
+
+/// The container of a line of `systemctl list-units`.
+fn container_of_line(line: &str) -> Option<ContainerName> {
+    let unit = line.split_whitespace().next()?;
+    // systemd writes '-' in an instance name as it is when the caller did.
+    unit.strip_prefix("opdbus-container@")?.strip_suffix(".service")?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn containers_are_read_from_the_list_of_units() {
+        let line = "opdbus-container@web-01.service loaded active running Container web-01";
+        assert_eq!(container_of_line(line).unwrap().as_str(), "web-01");
+        assert_eq!(container_of_line("ssh.service loaded active running x"), None);
+        assert_eq!(container_of_line(""), None);
+    }
+}

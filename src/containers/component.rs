@@ -1,0 +1,325 @@
+//! The declared containers as a component: made, changed and started as the host spec says. One that is
+//! no longer declared is kept and is the admin's from then on; one made by hand is never touched.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use super::backend::{Backend, Lxc};
+use super::error::ContainerError;
+use super::manage::{Containers, DELETING, MAKING};
+use super::record::{self, Origin};
+use crate::bridge;
+use crate::engine::{self, Action, Context};
+use crate::name::ContainerName;
+use crate::spec::{Container, HostSpec};
+
+/// The declared containers.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct ContainersComponent;
+
+/// What there is of containers.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Seen {
+    /// Those that exist.
+    pub containers: BTreeMap<ContainerName, SeenContainer>,
+    /// Directories of containers that were being made or deleted when a run was killed.
+    pub half_made: Vec<PathBuf>,
+    /// Ports on the bridge whose container is gone.
+    pub stray_ports: BTreeSet<String>,
+}
+
+/// What there is of one container.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SeenContainer {
+    /// Who wants it.
+    pub origin: Origin,
+    /// What was asked for.
+    pub spec: Container,
+    /// Its address.
+    pub address: std::net::Ipv4Addr,
+    /// Whether it runs.
+    pub running: bool,
+    /// Whether its port is on the bridge.
+    pub port: bool,
+}
+
+/// A change to a container.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase", tag = "change")]
+pub enum Change {
+    /// Remove what a killed run left.
+    Clean {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// Remove a port whose container is gone.
+    StrayPort {
+        /// The port's interface.
+        interface: String,
+    },
+    /// Put a lost port back.
+    Port {
+        /// The container.
+        name: ContainerName,
+    },
+    /// Make and, with autostart, start it.
+    Create {
+        /// The container.
+        name: ContainerName,
+        /// Its declaration.
+        spec: Box<Container>,
+    },
+    /// Change it to its declaration.
+    Update {
+        /// The container.
+        name: ContainerName,
+        /// Its declaration.
+        spec: Box<Container>,
+        /// The fields that differ.
+        fields: Vec<&'static str>,
+    },
+    /// Start it.
+    Start {
+        /// The container.
+        name: ContainerName,
+    },
+    /// Leave it to the admin.
+    Release {
+        /// The container.
+        name: ContainerName,
+    },
+}
+
+impl engine::Change for Change {
+    fn action(&self) -> Action {
+        match self {
+            Self::Clean { .. } | Self::StrayPort { .. } => Action::Remove,
+            Self::Create { .. } => Action::Create,
+            Self::Port { .. } | Self::Update { .. } | Self::Start { .. } | Self::Release { .. } => {
+                Action::Update
+            }
+        }
+    }
+
+    fn object(&self) -> String {
+        match self {
+            Self::Clean { path } => format!("half-made container {}", path.display()),
+            Self::StrayPort { interface } => format!("port {interface} of a container that is gone"),
+            Self::Port { name }
+            | Self::Create { name, .. }
+            | Self::Update { name, .. }
+            | Self::Start { name }
+            | Self::Release { name } => format!("container {name}"),
+        }
+    }
+
+    fn detail(&self) -> String {
+        match self {
+            Self::Clean { .. } | Self::StrayPort { .. } => String::new(),
+            Self::Port { .. } => "put its port back on the bridge".into(),
+            Self::Create { spec, .. } => {
+                let start = if spec.autostart { ", started" } else { "" };
+                format!("from template {}, network {}{start}", spec.template, spec.network)
+            }
+            Self::Update { fields, .. } => format!("{} as declared", fields.join(", ")),
+            Self::Start { .. } => "start it".into(),
+            Self::Release { .. } => "no longer declared: kept, and yours from now on".into(),
+        }
+    }
+}
+
+/// The fields that `apply` changes on a container that exists. The template is not among them: a
+/// container stays what it was cloned from.
+fn differing(seen: &SeenContainer, declared: &Container) -> Vec<&'static str> {
+    let old = &seen.spec;
+    let mut fields = Vec::new();
+    if declared.address.is_some_and(|address| address != seen.address) {
+        fields.push("address");
+    }
+    if old.connect != declared.connect {
+        fields.push("connect");
+    }
+    if old.service != declared.service {
+        fields.push("service");
+    }
+    if old.limits != declared.limits {
+        fields.push("limits");
+    }
+    if old.nesting != declared.nesting {
+        fields.push("nesting");
+    }
+    if old.autostart != declared.autostart {
+        fields.push("autostart");
+    }
+    if seen.origin == Origin::Manual {
+        fields.push("origin");
+    }
+    fields
+}
+
+impl engine::Component for ContainersComponent {
+    const NAME: &'static str = "containers";
+    type Seen = Seen;
+    type Change = Change;
+    type Error = ContainerError;
+
+    fn observe(&self, cx: &Context<'_>) -> Result<Seen, ContainerError> {
+        let tree = cx.tree();
+        let records = record::all(&tree)?;
+        let running = if records.is_empty() { BTreeSet::new() } else { Lxc.running(cx)? };
+        let mut ports = bridge::container_ports(cx)?;
+        let containers = records
+            .into_iter()
+            .map(|(name, record)| {
+                let seen = SeenContainer {
+                    origin: record.origin,
+                    running: running.contains(&name),
+                    port: ports.remove(&record.interface()),
+                    address: record.address,
+                    spec: record.spec,
+                };
+                (name, seen)
+            })
+            .collect();
+        Ok(Seen { containers, half_made: half_made(&tree.containers())?, stray_ports: ports })
+    }
+
+    fn plan(&self, spec: &HostSpec, seen: &Seen) -> Result<Vec<Change>, ContainerError> {
+        let mut changes: Vec<Change> =
+            seen.half_made.iter().map(|path| Change::Clean { path: path.clone() }).collect();
+        changes.extend(seen.stray_ports.iter().map(|port| Change::StrayPort { interface: port.clone() }));
+        for (name, there) in &seen.containers {
+            if !there.port {
+                changes.push(Change::Port { name: name.clone() });
+            }
+            if there.origin == Origin::Declared && !spec.containers.contains_key(name) {
+                changes.push(Change::Release { name: name.clone() });
+            }
+        }
+        for (name, declared) in &spec.containers {
+            let Some(there) = seen.containers.get(name) else {
+                changes.push(Change::Create { name: name.clone(), spec: Box::new(declared.clone()) });
+                continue;
+            };
+            let fields = differing(there, declared);
+            if !fields.is_empty() {
+                changes.push(Change::Update { name: name.clone(), spec: Box::new(declared.clone()), fields });
+            }
+            if declared.autostart && !there.running {
+                changes.push(Change::Start { name: name.clone() });
+            }
+        }
+        Ok(changes)
+    }
+
+    fn apply(&self, cx: &Context<'_>, change: &Change) -> Result<(), ContainerError> {
+        let containers = Containers::new(cx, &Lxc);
+        match change {
+            Change::Clean { path } => containers.clean(path),
+            Change::StrayPort { interface } => Ok(bridge::remove_port(cx, interface)?),
+            Change::Port { name } => containers.restore_port(name),
+            Change::Create { name, spec } => {
+                let autostart = spec.autostart;
+                containers.create(name, (**spec).clone(), Origin::Declared)?;
+                if autostart { containers.start(name) } else { Ok(()) }
+            }
+            Change::Update { name, spec, .. } => containers.update(name, spec, Origin::Declared).map(drop),
+            Change::Start { name } => containers.start(name),
+            Change::Release { name } => {
+                let record = containers.get(name)?;
+                containers.update(name, &record.spec, Origin::Manual).map(drop)
+            }
+        }
+    }
+}
+
+fn half_made(directory: &std::path::Path) -> Result<Vec<PathBuf>, ContainerError> {
+    let read = |source| ContainerError::Io { verb: "read", path: directory.to_owned(), source };
+    let entries = match std::fs::read_dir(directory) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(source) => return Err(read(source)),
+    };
+    let mut found = Vec::new();
+    for entry in entries {
+        let entry = entry.map_err(read)?;
+        if entry.file_name().to_str().is_some_and(|n| n.starts_with(MAKING) || n.starts_with(DELETING)) {
+            found.push(entry.path());
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::Component;
+
+    fn seen(name: &str, origin: Origin, spec: Container) -> Seen {
+        let container =
+            SeenContainer { origin, spec, address: [10, 0, 0, 2].into(), running: true, port: true };
+        Seen { containers: [(name.parse().unwrap(), container)].into(), ..Seen::default() }
+    }
+
+    fn declaring(name: &str, container: Container) -> HostSpec {
+        let mut spec = HostSpec::default();
+        spec.containers.insert(name.parse().unwrap(), container);
+        spec
+    }
+
+    #[test]
+    fn an_unchanged_container_and_one_made_by_hand_are_not_touched() {
+        let declared = declaring("web-01", Container::default());
+        let mut there = seen("web-01", Origin::Declared, Container::default());
+        let mut by_hand =
+            seen("mine", Origin::Manual, Container { autostart: false, ..Container::default() });
+        by_hand.containers.values_mut().for_each(|c| c.running = false);
+        there.containers.append(&mut by_hand.containers);
+        assert_eq!(ContainersComponent.plan(&declared, &there).unwrap(), []);
+    }
+
+    #[test]
+    fn a_changed_declaration_touches_its_container_alone_and_names_what_differs() {
+        let mut declared = declaring("web-01", Container { nesting: true, ..Container::default() });
+        declared.containers.insert("web-02".parse().unwrap(), Container::default());
+        let mut there = seen("web-01", Origin::Declared, Container::default());
+        there.containers.append(&mut seen("web-02", Origin::Declared, Container::default()).containers);
+        let plan = ContainersComponent.plan(&declared, &there).unwrap();
+        assert!(
+            matches!(&plan[..], [Change::Update { name, fields, .. }] if name.as_str() == "web-01" && fields == &["nesting"]),
+            "{plan:?}"
+        );
+    }
+
+    #[test]
+    fn a_container_that_is_no_longer_declared_is_kept_and_said_so() {
+        let there = seen("web-01", Origin::Declared, Container::default());
+        let plan = ContainersComponent.plan(&HostSpec::default(), &there).unwrap();
+        assert!(matches!(&plan[..], [Change::Release { .. }]), "{plan:?}");
+        assert!(engine::Change::detail(&plan[0]).contains("kept"));
+    }
+
+    #[test]
+    fn a_declared_template_does_not_touch_a_container_that_exists() {
+        let declared =
+            declaring("web-01", Container { template: "other".parse().unwrap(), ..Container::default() });
+        let there = seen("web-01", Origin::Declared, Container::default());
+        assert_eq!(ContainersComponent.plan(&declared, &there).unwrap(), []);
+    }
+
+    #[test]
+    fn what_a_killed_run_left_is_removed_first() {
+        let there = Seen {
+            half_made: vec!["/b/containers/.opdbus-create-x".into()],
+            stray_ports: ["oc-x".into()].into(),
+            ..Seen::default()
+        };
+        let plan = ContainersComponent.plan(&HostSpec::default(), &there).unwrap();
+        assert!(matches!(&plan[..], [Change::Clean { .. }, Change::StrayPort { .. }]), "{plan:?}");
+    }
+}

@@ -1,0 +1,377 @@
+//! The operations on one container. Each holds the engine's lock (its caller takes it) and, killed at
+//! any instant, leaves either a whole container or something under a temporary name that the next
+//! `apply` removes.
+
+use std::collections::BTreeSet;
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+
+use super::backend::Backend;
+use super::error::ContainerError;
+use super::record::{self, Allocation, Origin, RECORD_VERSION, Record};
+use super::{identity, lxc};
+use crate::bridge;
+use crate::engine::Context;
+use crate::files::{self, RootDir};
+use crate::flows::Endpoint;
+use crate::name::ContainerName;
+use crate::spec::{Container, Network};
+use crate::storage::subvolume;
+use crate::templates;
+
+/// The prefix of a container that is being made, and of one that is being deleted.
+pub(super) const MAKING: &str = ".opdbus-create-";
+pub(super) const DELETING: &str = ".opdbus-delete-";
+
+/// The longest path of a Unix socket: 108 bytes with the NUL (unix(7)).
+const SUN_PATH: usize = 107;
+
+/// The operations on containers of a host.
+pub struct Containers<'a> {
+    cx: &'a Context<'a>,
+    backend: &'a dyn Backend,
+}
+
+fn io_error<'p>(verb: &'static str, path: &'p Path) -> impl FnOnce(std::io::Error) -> ContainerError + 'p {
+    move |source| ContainerError::Io { verb, path: path.to_owned(), source }
+}
+
+impl<'a> Containers<'a> {
+    /// The containers of the host in `cx`.
+    #[must_use]
+    pub fn new(cx: &'a Context<'a>, backend: &'a dyn Backend) -> Self {
+        Self { cx, backend }
+    }
+
+    /// A container that must be there.
+    pub fn get(&self, name: &ContainerName) -> Result<Record, ContainerError> {
+        record::find(&self.cx.tree(), name)?.ok_or_else(|| ContainerError::NotFound(name.clone()))
+    }
+
+    /// Makes a container, stopped. On failure nothing of it is left.
+    pub fn create(
+        &self,
+        name: &ContainerName,
+        spec: Container,
+        origin: Origin,
+    ) -> Result<Record, ContainerError> {
+        let record = self.prepare(name, spec, origin)?;
+        let made = self.assemble(&record);
+        if made.is_err() {
+            self.discard(name, &record.interface());
+        }
+        made.map(|()| record)
+    }
+
+    /// Everything that can be refused is refused here, before anything is made.
+    fn prepare(
+        &self,
+        name: &ContainerName,
+        spec: Container,
+        origin: Origin,
+    ) -> Result<Record, ContainerError> {
+        let (cx, tree) = (self.cx, self.cx.tree());
+        if spec.network == Network::Mesh {
+            return Err(ContainerError::NoMesh(name.clone()));
+        }
+        if spec.connect.contains(name) {
+            return Err(ContainerError::Itself(name.clone()));
+        }
+        let socket = tree.container_socket_dir(name).join(format!("{name}.sock"));
+        if socket.as_os_str().len() > SUN_PATH {
+            return Err(ContainerError::SocketPath { name: name.clone(), length: socket.as_os_str().len() });
+        }
+        let records = record::all(&tree)?;
+        if records.contains_key(name) {
+            return Err(ContainerError::Exists(name.clone()));
+        }
+        if tree.container(name).symlink_metadata().is_ok() {
+            return Err(ContainerError::InTheWay(tree.container(name)));
+        }
+        let template = templates::find(&tree, &spec.template)?;
+        let reserved: BTreeSet<Ipv4Addr> = cx
+            .spec
+            .containers
+            .iter()
+            .filter(|(other, _)| *other != name)
+            .filter_map(|(_, c)| c.address)
+            .collect();
+        let Allocation { slot, address } =
+            record::allocate(cx.spec.ovs.subnet, cx.spec.ovs.gateway(), &reserved, spec.address, &records)?;
+        let random = |e: std::io::Error| ContainerError::Random(e.to_string());
+        let mut mac = identity::random_mac().map_err(random)?;
+        while records.values().any(|other| other.mac == mac) {
+            mac = identity::random_mac().map_err(random)?;
+        }
+        let dns =
+            if cx.spec.ovs.dns.is_empty() { identity::host_name_servers() } else { cx.spec.ovs.dns.clone() };
+        Ok(Record {
+            version: RECORD_VERSION,
+            name: name.clone(),
+            origin,
+            spec,
+            generation: template.record.generation,
+            slot,
+            address,
+            mac,
+            dns,
+            created: jiff::Timestamp::now().as_second(),
+        })
+    }
+
+    fn assemble(&self, record: &Record) -> Result<(), ContainerError> {
+        let tree = self.cx.tree();
+        let stage = tree.containers().join(format!("{MAKING}{}", record.name));
+        remove_directory(&stage)?;
+        self.cx.progress.report(&format!("cloning template {}", record.spec.template), None);
+        make_directory(&stage)?;
+        let template = templates::find(&tree, &record.spec.template)?;
+        let rootfs = stage.join("rootfs");
+        subvolume::snapshot(&template.rootfs, &rootfs, false)?;
+        let root = RootDir::open(&rootfs).map_err(io_error("open", &rootfs))?;
+        identity::write(&root, record).map_err(io_error("write the identity into", &rootfs))?;
+        write_record(&stage, record)?;
+        self.make_sockets(record)?;
+        // What was written into the clone is on disk before the clone gets its name.
+        subvolume::sync(&rootfs)?;
+        bridge::add_port(self.cx, &port(record))?;
+        let place = tree.container(&record.name);
+        renameat_with(CWD, &stage, CWD, &place, RenameFlags::NOREPLACE)
+            .map_err(|e| io_error("put in place", &place)(e.into()))?;
+        files::sync_directory(&tree.containers()).map_err(io_error("sync", &tree.containers()))?;
+        self.converge_flows()
+    }
+
+    /// The directories of the container's own socket and of those it was granted, and the spec's name
+    /// for its own.
+    fn make_sockets(&self, record: &Record) -> Result<(), ContainerError> {
+        let tree = self.cx.tree();
+        for name in std::iter::once(&record.name).chain(&record.spec.connect) {
+            let directory = tree.container_socket_dir(name);
+            make_directory(&directory)?;
+        }
+        let link = tree.sockets().join("containers").join(format!("{}.sock", record.name));
+        let target = format!("{0}/{0}.sock", record.name);
+        if std::fs::read_link(&link).ok().as_deref() != Some(Path::new(&target)) {
+            remove_file(&link)?;
+            std::os::unix::fs::symlink(&target, &link).map_err(io_error("make", &link))?;
+        }
+        Ok(())
+    }
+
+    /// Changes a container to another declaration; restarts it where what changed is read only at start.
+    pub fn update(
+        &self,
+        name: &ContainerName,
+        spec: &Container,
+        origin: Origin,
+    ) -> Result<Record, ContainerError> {
+        let tree = self.cx.tree();
+        let mut record = self.get(name)?;
+        let address = match spec.address {
+            Some(address) if address != record.address => {
+                let mut others = record::all(&tree)?;
+                others.remove(name);
+                record::allocate(
+                    self.cx.spec.ovs.subnet,
+                    self.cx.spec.ovs.gateway(),
+                    &BTreeSet::new(),
+                    Some(address),
+                    &others,
+                )?
+                .address
+            }
+            _ => record.address,
+        };
+        let restart = needs_restart(&record.spec, spec) || address != record.address;
+        record.address = address;
+        // What a container was cloned from does not change by declaring another template.
+        record.spec = Container { template: record.spec.template.clone(), ..spec.clone() };
+        record.origin = origin;
+        let place = tree.container(name);
+        let rootfs = place.join("rootfs");
+        let root = RootDir::open(&rootfs).map_err(io_error("open", &rootfs))?;
+        self.make_sockets(&record)?;
+        let running = restart && self.backend.running(self.cx)?.contains(name);
+        if running {
+            self.backend.stop(self.cx, name)?;
+        }
+        identity::refresh(&root, &record).map_err(io_error("write into", &rootfs))?;
+        write_record(&place, &record)?;
+        self.converge_flows()?;
+        if running {
+            self.backend.start(self.cx, name)?;
+        }
+        Ok(record)
+    }
+
+    /// Starts a container; nothing where it runs.
+    pub fn start(&self, name: &ContainerName) -> Result<(), ContainerError> {
+        self.get(name)?;
+        self.cx.progress.report(&format!("starting {name}"), None);
+        self.backend.start(self.cx, name)
+    }
+
+    /// Stops a container; nothing where it does not run.
+    pub fn stop(&self, name: &ContainerName) -> Result<(), ContainerError> {
+        self.get(name)?;
+        self.cx.progress.report(&format!("stopping {name}"), None);
+        self.backend.stop(self.cx, name)
+    }
+
+    /// Deletes a container with all it holds. One that runs is stopped if `force`, else refused; one
+    /// that the host spec declares is refused.
+    pub fn delete(&self, name: &ContainerName, force: bool) -> Result<(), ContainerError> {
+        let record = self.get(name)?;
+        if self.cx.spec.containers.contains_key(name) {
+            return Err(ContainerError::Declared(name.clone()));
+        }
+        if self.backend.running(self.cx)?.contains(name) {
+            if !force {
+                return Err(ContainerError::Running(name.clone()));
+            }
+            self.stop(name)?;
+        }
+        let tree = self.cx.tree();
+        let place = tree.container(name);
+        let doomed = tree.containers().join(format!("{DELETING}{name}"));
+        remove_directory(&doomed)?;
+        // From here on there is no such container; what is left is for this run or the next to remove.
+        std::fs::rename(&place, &doomed).map_err(io_error("put aside", &place))?;
+        files::sync_directory(&tree.containers()).map_err(io_error("sync", &tree.containers()))?;
+        bridge::remove_port(self.cx, &record.interface())?;
+        self.converge_flows()?;
+        remove_directory(&doomed)?;
+        self.remove_sockets(name)
+    }
+
+    fn remove_sockets(&self, name: &ContainerName) -> Result<(), ContainerError> {
+        let tree = self.cx.tree();
+        let directory = tree.container_socket_dir(name);
+        remove_file(&directory.join(format!("{name}.sock")))?;
+        remove_file(&tree.sockets().join("containers").join(format!("{name}.sock")))?;
+        // Those who were granted it have the directory mounted; it goes with the last of them.
+        let granted = record::all(&tree)?.values().any(|other| other.spec.connect.contains(name));
+        if !granted && directory.exists() {
+            std::fs::remove_dir(&directory).map_err(io_error("remove", &directory))?;
+        }
+        Ok(())
+    }
+
+    /// Undoes what a failed creation made, all of it that can be undone; the rest is logged and left to the next run.
+    fn discard(&self, name: &ContainerName, interface: &str) {
+        let tree = self.cx.tree();
+        let undone = [
+            remove_directory(&tree.containers().join(format!("{MAKING}{name}"))),
+            // Nobody saw it under its final name before the flows were in.
+            remove_directory(&tree.container(name)),
+            bridge::remove_port(self.cx, interface).map_err(ContainerError::from),
+            self.remove_sockets(name),
+            self.converge_flows(),
+        ];
+        for error in undone.into_iter().filter_map(Result::err) {
+            tracing::warn!(container = %name, "cleaning up after a failed creation: {error}");
+        }
+    }
+
+    /// Removes what an earlier run left half made.
+    pub fn clean(&self, path: &Path) -> Result<(), ContainerError> {
+        remove_directory(path)
+    }
+
+    /// Makes sure that a container's port is on the bridge.
+    pub fn restore_port(&self, name: &ContainerName) -> Result<(), ContainerError> {
+        let record = self.get(name)?;
+        bridge::add_port(self.cx, &port(&record))?;
+        self.converge_flows()
+    }
+
+    fn converge_flows(&self) -> Result<(), ContainerError> {
+        Ok(crate::flows::converge(self.cx, &endpoints(self.cx)?)?)
+    }
+
+    /// Writes LXC's configuration for a container that is about to start, and gives its path.
+    pub fn write_config(
+        &self,
+        name: &ContainerName,
+        start_hook: Option<String>,
+    ) -> Result<PathBuf, ContainerError> {
+        let tree = self.cx.tree();
+        let record = self.get(name)?;
+        self.make_sockets(&record)?;
+        let facts = lxc::HostFacts::read(&self.cx.host.paths.lxc_share, self.cx.spec, start_hook);
+        let path = tree.container(name).join("config");
+        files::replace(&path, lxc::config(&record, &tree, &facts).as_bytes(), 0o644)
+            .map_err(io_error("write", &path))?;
+        Ok(path)
+    }
+}
+
+/// Whether a change is read by LXC or by the container's own units only at start.
+fn needs_restart(old: &Container, new: &Container) -> bool {
+    old.connect != new.connect
+        || old.service != new.service
+        || old.limits != new.limits
+        || old.nesting != new.nesting
+}
+
+fn port(record: &Record) -> bridge::Port {
+    bridge::Port { interface: record.interface(), ofport: record.ofport(), container: record.name.clone() }
+}
+
+/// The containers as the flow tables see them.
+pub fn endpoints(cx: &Context<'_>) -> Result<Vec<Endpoint>, ContainerError> {
+    let records = record::all(&cx.tree())?;
+    Ok(records
+        .into_values()
+        .map(|record| Endpoint {
+            interface: record.interface(),
+            ofport: record.ofport(),
+            name: record.name,
+            mac: record.mac,
+            address: record.address,
+            connect: record.spec.connect,
+        })
+        .collect())
+}
+
+fn write_record(directory: &Path, record: &Record) -> Result<(), ContainerError> {
+    let path = directory.join("container.json");
+    let text = serde_json::to_vec_pretty(record)
+        .map_err(|source| ContainerError::Record { path: path.clone(), source })?;
+    files::replace(&path, &text, 0o644).map_err(io_error("write", &path))
+}
+
+fn make_directory(path: &Path) -> Result<(), ContainerError> {
+    match std::fs::create_dir(path) {
+        Ok(()) => {}
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists && path.is_dir() => return Ok(()),
+        Err(source) => return Err(io_error("make", path)(source)),
+    }
+    // Root inside, an unmapped id on the host, must be able to pass through.
+    let mode = rustix::fs::Mode::from_raw_mode(0o755);
+    rustix::fs::chmod(path, mode).map_err(|e| io_error("set the mode of", path)(e.into()))
+}
+
+fn remove_file(path: &Path) -> Result<(), ContainerError> {
+    match std::fs::remove_file(path) {
+        Ok(()) => Ok(()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        Err(source) => Err(io_error("remove", path)(source)),
+    }
+}
+
+/// Removes a container's directory: its root file system as a subvolume, the rest as files.
+fn remove_directory(path: &Path) -> Result<(), ContainerError> {
+    let rootfs = path.join("rootfs");
+    if subvolume::is_subvolume(&rootfs).map_err(io_error("look at", &rootfs))? {
+        subvolume::delete(&rootfs)?;
+    }
+    match std::fs::remove_dir_all(path) {
+        Ok(()) => Ok(()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        Err(source) => Err(io_error("remove", path)(source)),
+    }
+}

@@ -1,0 +1,193 @@
+//! The daemon's side of the bus.
+
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use zbus::message::Header;
+use zbus::names::UniqueName;
+use zbus::object_server::SignalEmitter;
+
+use zbus::{Connection, DBusError, fdo, interface};
+
+use super::{BUS_NAME, INTERFACE, OBJECT};
+use crate::engine::Progress;
+use crate::fault::{Kind, Report};
+use crate::ledger::Via;
+use crate::ops::{Caller, Effect, Service, Streams};
+
+/// An error as it goes over the bus: its name says the kind, its message is the report as JSON, so that
+/// nothing of it is lost on the way.
+#[derive(Debug, DBusError)]
+#[zbus(prefix = "org.opdbus1.Error")]
+pub enum BusError {
+    /// The bus itself failed.
+    #[zbus(error)]
+    Bus(zbus::Error),
+    /// See [`Kind::Failed`].
+    Failed(String),
+    /// See [`Kind::Invalid`].
+    Invalid(String),
+    /// See [`Kind::NotFound`].
+    NotFound(String),
+    /// See [`Kind::Conflict`].
+    Conflict(String),
+    /// See [`Kind::Denied`].
+    Denied(String),
+    /// See [`Kind::Unavailable`].
+    Unavailable(String),
+    /// See [`Kind::Busy`].
+    Busy(String),
+}
+
+impl From<Report> for BusError {
+    fn from(report: Report) -> Self {
+        let text = serde_json::to_string(&report).unwrap_or_else(|_| report.message.clone());
+        match report.kind {
+            Kind::Failed => Self::Failed(text),
+            Kind::Invalid => Self::Invalid(text),
+            Kind::NotFound => Self::NotFound(text),
+            Kind::Conflict => Self::Conflict(text),
+            Kind::Denied => Self::Denied(text),
+            Kind::Unavailable => Self::Unavailable(text),
+            Kind::Busy => Self::Busy(text),
+        }
+    }
+}
+
+/// The object `/org/opdbus1`.
+pub struct Manager {
+    service: Arc<Service>,
+}
+
+/// Progress as a signal to the caller alone.
+struct Signalled {
+    connection: Connection,
+    runtime: tokio::runtime::Handle,
+    caller: UniqueName<'static>,
+    operation: String,
+}
+
+impl Progress for Signalled {
+    fn report(&self, message: &str, fraction: Option<f64>) {
+        let body = (self.operation.as_str(), message, fraction.unwrap_or(-1.0));
+        let sent = self.connection.emit_signal(Some(&self.caller), OBJECT, INTERFACE, "Progress", &body);
+        // A caller that went away gets no progress; the operation goes on.
+        if let Err(error) = self.runtime.block_on(sent) {
+            tracing::debug!("progress was not sent: {error}");
+        }
+    }
+}
+
+impl Manager {
+    async fn run(
+        &self,
+        header: &Header<'_>,
+        connection: &Connection,
+        emitter: &SignalEmitter<'_>,
+        operation: String,
+        arguments: &str,
+        streams: Option<Streams>,
+    ) -> Result<String, BusError> {
+        let sender =
+            header.sender().ok_or_else(|| Report::new(Kind::Denied, "the call has no sender"))?.to_owned();
+        let bus = fdo::DBusProxy::new(connection).await?;
+        let uid = bus
+            .get_connection_unix_user(sender.clone().into())
+            .await
+            .map_err(|e| Report::new(Kind::Denied, format!("the bus does not say who calls: {e}")))?;
+        // Arguments that are no JSON are refused by the operation itself, so that the refusal is recorded.
+        let arguments = if arguments.trim().is_empty() {
+            serde_json::Value::Null
+        } else {
+            serde_json::from_str(arguments)
+                .unwrap_or_else(|_| serde_json::Value::String(arguments.to_owned()))
+        };
+        let service = Arc::clone(&self.service);
+        let progress = Signalled {
+            connection: connection.clone(),
+            runtime: tokio::runtime::Handle::current(),
+            caller: sender.into(),
+            operation: operation.clone(),
+        };
+        let name = operation.clone();
+        let target = arguments["name"].as_str().unwrap_or_default().to_owned();
+        let answer = tokio::task::spawn_blocking(move || {
+            let caller = Caller::from_uid(uid, Via::Dbus);
+            service.call(&caller, &name, arguments, &progress, streams)
+        })
+        .await
+        .map_err(|e| Report::new(Kind::Failed, format!("{operation} ended unexpectedly: {e}")))??;
+        if self.service.registry().find(&operation).is_ok_and(|op| op.effect != Effect::Read) {
+            Self::changed(emitter, &operation, &target).await?;
+        }
+        serde_json::to_string(&answer).map_err(|e| {
+            Report::new(Kind::Failed, format!("cannot encode the answer of {operation}: {e}")).into()
+        })
+    }
+}
+
+#[interface(name = "org.opdbus1.Manager")]
+impl Manager {
+    /// Calls an operation: its name, its arguments as a JSON object. The answer is JSON.
+    async fn call(
+        &self,
+        #[zbus(header)] header: Header<'_>,
+        #[zbus(connection)] connection: &Connection,
+        #[zbus(signal_emitter)] emitter: SignalEmitter<'_>,
+        operation: String,
+        arguments: String,
+    ) -> Result<String, BusError> {
+        self.run(&header, connection, &emitter, operation, &arguments, None).await
+    }
+
+    /// Calls an operation that works on the caller's own standard input, output and error.
+    #[allow(clippy::too_many_arguments, reason = "three of them are zbus's own")]
+    async fn call_with_streams(
+        &self,
+        #[zbus(header)] header: Header<'_>,
+        #[zbus(connection)] connection: &Connection,
+        #[zbus(signal_emitter)] emitter: SignalEmitter<'_>,
+        operation: String,
+        arguments: String,
+        stdin: zbus::OwnedFd,
+        stdout: zbus::OwnedFd,
+        stderr: zbus::OwnedFd,
+    ) -> Result<String, BusError> {
+        let streams: Streams = [stdin, stdout, stderr].map(OwnedFd::from);
+        self.run(&header, connection, &emitter, operation, &arguments, Some(streams)).await
+    }
+
+    /// All operations, with the JSON Schemas of their arguments and answers, as a JSON array.
+    fn operations(&self) -> Result<String, BusError> {
+        let all: Vec<_> = self.service.registry().iter().map(crate::ops::Operation::describe).collect();
+        serde_json::to_string(&all).map_err(|e| Report::new(Kind::Failed, e.to_string()).into())
+    }
+
+    /// The daemon's version.
+    #[zbus(property(emits_changed_signal = "const"))]
+    fn version(&self) -> &'static str {
+        env!("CARGO_PKG_VERSION")
+    }
+
+    /// An operation is on its way: its name, what it is doing, how far it is from 0 to 1 (-1 where that
+    /// is not known). Sent to the caller alone.
+    #[zbus(signal)]
+    async fn progress(
+        emitter: &SignalEmitter<'_>,
+        operation: &str,
+        message: &str,
+        fraction: f64,
+    ) -> zbus::Result<()>;
+
+    /// An operation that changes something has ended well: its name and what it was done to.
+    #[zbus(signal)]
+    async fn changed(emitter: &SignalEmitter<'_>, operation: &str, target: &str) -> zbus::Result<()>;
+}
+
+/// Puts the object on a connection and takes the name.
+pub async fn serve(
+    builder: zbus::connection::Builder<'_>,
+    service: Arc<Service>,
+) -> zbus::Result<Connection> {
+    builder.serve_at(OBJECT, Manager { service }).name(BUS_NAME).build().await
+}

@@ -1,0 +1,16 @@
+//! The system bus: `org.opdbus1`. One interface, a projection of the operations registry.
+
+mod client;
+mod manager;
+
+pub use client::{Client, ClientError};
+pub use manager::{Manager, serve};
+
+/// The bus name.
+pub const BUS_NAME: &str = "org.opdbus1";
+/// The object.
+pub const OBJECT: &str = "/org/opdbus1";
+/// The interface.
+pub const INTERFACE: &str = "org.opdbus1.Manager";
+/// The prefix of error names: `org.opdbus1.Error.NotFound`.
+pub const ERROR_PREFIX: &str = "org.opdbus1.Error.";

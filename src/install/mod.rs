@@ -1,0 +1,316 @@
+//! The installer: the thirteen steps of the requirements over the same components that `op-dbus apply`
+//! uses. Each step says what it did; one whose subject is not built yet says so and is never shown as done.
+
+mod host;
+mod programs;
+mod steps;
+
+use std::path::PathBuf;
+use std::time::Instant;
+
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use crate::engine::{Context, Host, Lock, PlannedChange, Progress, Stage};
+use crate::fault::{Kind, Report};
+use crate::ledger::{self, Caller, Ledger, LedgerComponent, NewEntry, Outcome, Via};
+use crate::spec::{self, HostSpec, Image};
+
+pub use host::{Detected, NIXOS_ADVICE};
+
+/// What was asked of the installer.
+#[derive(Debug, Clone, Default)]
+pub struct Request {
+    /// Where the built programs are; `None` where they are in place already.
+    pub bin_dir: Option<PathBuf>,
+    /// Where programs are installed.
+    pub prefix: PathBuf,
+    /// A host spec to begin with.
+    pub config: Option<PathBuf>,
+    /// The base path.
+    pub base_path: Option<PathBuf>,
+    /// A btrfs image of this size at the base path.
+    pub btrfs_image: Option<spec::Size>,
+    /// A tarball of a root file system for the template `debian-base`.
+    pub rootfs: Option<PathBuf>,
+}
+
+/// How a step ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case", tag = "result")]
+pub enum StepResult {
+    /// It made these changes.
+    Changed {
+        /// The changes.
+        changes: Vec<PlannedChange>,
+    },
+    /// There was nothing to do.
+    Unchanged,
+    /// Its subject is not built yet, or not wanted on this host.
+    NotEnabled {
+        /// Why.
+        why: String,
+    },
+}
+
+/// A step and how it ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct StepOutcome {
+    /// Its number, 1 to 13.
+    pub number: usize,
+    /// What it is about.
+    pub title: &'static str,
+    /// How it ended.
+    #[serde(flatten)]
+    pub result: StepResult,
+}
+
+/// What hears of the steps as they go.
+pub trait Watcher {
+    /// A step begins.
+    fn begins(&self, number: usize, title: &str);
+    /// A step has ended.
+    fn ended(&self, outcome: &StepOutcome);
+}
+
+/// How many steps there are.
+pub const STEPS: usize = 13;
+
+/// An installation on a host.
+pub struct Installer<'a> {
+    host: &'a Host,
+    request: &'a Request,
+    progress: &'a dyn Progress,
+    /// What was found on the host.
+    pub detected: Detected,
+    spec: HostSpec,
+    /// Whether the host spec is on disk already.
+    configured: bool,
+}
+
+impl<'a> Installer<'a> {
+    /// Looks at the host and settles the host spec: the one on disk, else the one given, else the
+    /// defaults with what the flags say. Changes nothing.
+    pub fn new(host: &'a Host, request: &'a Request, progress: &'a dyn Progress) -> Result<Self, Report> {
+        let detected = host::detect(host);
+        let path = host.paths.config();
+        let configured = path.exists();
+        let spec = if configured {
+            let spec = spec::load(&path)?;
+            refuse_contradictions(request, &spec, &path)?;
+            spec
+        } else {
+            initial_spec(request)?
+        };
+        Ok(Self { host, request, progress, detected, spec, configured })
+    }
+
+    /// What the steps would do.
+    pub fn plan(&self) -> Result<Vec<StepOutcome>, Report> {
+        let cx = self.context();
+        (1..=STEPS)
+            .map(|number| {
+                let step = steps::step(number, self.request);
+                let changes = match &step.work {
+                    steps::Work::Later(why) => {
+                        return Ok(outcome(
+                            number,
+                            step.title,
+                            StepResult::NotEnabled { why: (*why).to_owned() },
+                        ));
+                    }
+                    work => steps::planned(work, self, &cx)?,
+                };
+                Ok(outcome(number, step.title, result(changes)))
+            })
+            .collect()
+    }
+
+    /// Does it. Everything is validated before the first change; a failure stops at its step, and the
+    /// next run goes on from there.
+    pub fn run(&mut self, watcher: &dyn Watcher) -> Result<Vec<StepOutcome>, Report> {
+        let started = Instant::now();
+        let lock = Lock::take(&self.host.paths.lock(), std::time::Duration::from_secs(30))?;
+        let mut done = Vec::new();
+        let result = self.steps(watcher, &mut done);
+        drop(lock);
+        let recorded = self.record(&done, result.as_ref().err(), started.elapsed());
+        result?;
+        recorded?;
+        Ok(done)
+    }
+
+    fn steps(&mut self, watcher: &dyn Watcher, done: &mut Vec<StepOutcome>) -> Result<(), Report> {
+        for number in 1..=STEPS {
+            let step = steps::step(number, self.request);
+            watcher.begins(number, step.title);
+            let result = match &step.work {
+                steps::Work::Later(why) => StepResult::NotEnabled { why: (*why).to_owned() },
+                work => result(steps::apply(work, self)?),
+            };
+            let outcome = outcome(number, step.title, result);
+            watcher.ended(&outcome);
+            done.push(outcome);
+        }
+        Ok(())
+    }
+
+    /// One entry for the run. A run that failed before there was a ledger has none.
+    fn record(
+        &self,
+        done: &[StepOutcome],
+        failure: Option<&Report>,
+        took: std::time::Duration,
+    ) -> Result<(), Report> {
+        let path = self.context().tree().ledger();
+        if !path.exists() {
+            return Ok(());
+        }
+        let steps: Vec<Value> = done
+            .iter()
+            .filter_map(|step| match &step.result {
+                StepResult::Changed { changes } => Some(json!({
+                    "step": step.number,
+                    "changes": changes.iter().map(|c| c.object.clone()).collect::<Vec<_>>(),
+                })),
+                _ => None,
+            })
+            .collect();
+        let mode = if self.detected.upgrade { "upgrade" } else { "fresh" };
+        let arguments = json!({ "mode": mode, "version": env!("CARGO_PKG_VERSION"), "steps": steps });
+        let entry = NewEntry::call(ledger::Call {
+            operation: "install",
+            target: "host",
+            caller: &Caller::this_process(Via::Installer),
+            arguments: arguments.as_object().cloned().unwrap_or_default(),
+            outcome: failure.map_or(Outcome::Ok, |report| Outcome::Failed(report.message.clone())),
+            duration: took,
+            deployment: "traditional",
+        });
+        Ledger::open(&path)?.append(&entry)?;
+        Ok(())
+    }
+
+    fn context(&self) -> Context<'_> {
+        Context { host: self.host, spec: &self.spec, progress: self.progress }
+    }
+
+    fn stages(&self, names: &[&str]) -> Result<Vec<Box<dyn Stage>>, Report> {
+        let names: Vec<String> = names.iter().map(|n| (*n).to_owned()).collect();
+        let bin_dir = Some(self.request.prefix.clone());
+        Ok(crate::system::select(&names)?
+            .into_iter()
+            .map(|stage| -> Box<dyn Stage> {
+                match stage.name() {
+                    // The units name the programs where they will be, not where the installer was built.
+                    "units" => Box::new(crate::units::UnitsComponent { bin_dir: bin_dir.clone() }),
+                    "ledger" => Box::new(LedgerComponent::by(Caller::this_process(Via::Installer))),
+                    _ => stage,
+                }
+            })
+            .collect())
+    }
+}
+
+fn outcome(number: usize, title: &'static str, result: StepResult) -> StepOutcome {
+    StepOutcome { number, title, result }
+}
+
+fn result(changes: Vec<PlannedChange>) -> StepResult {
+    if changes.is_empty() { StepResult::Unchanged } else { StepResult::Changed { changes } }
+}
+
+fn initial_spec(request: &Request) -> Result<HostSpec, Report> {
+    let mut spec = match &request.config {
+        Some(path) => spec::load(path)?,
+        None => HostSpec::default(),
+    };
+    if let Some(base_path) = &request.base_path {
+        spec.btrfs.base_path.clone_from(base_path);
+    }
+    if let Some(size) = request.btrfs_image {
+        let mut path = spec.btrfs.base_path.clone().into_os_string();
+        path.push(".btrfs");
+        spec.btrfs.image = Some(Image { path: path.into(), size });
+    }
+    if let Some(rootfs) = &request.rootfs {
+        let rootfs = std::path::absolute(rootfs)
+            .map_err(|e| Report::new(Kind::Invalid, format!("cannot find {}: {e}", rootfs.display())))?;
+        if !rootfs.is_file() {
+            return Err(Report::new(
+                Kind::NotFound,
+                format!("there is no root file system tarball {}", rootfs.display()),
+            ));
+        }
+        for template in spec.templates.values_mut().filter(|t| t.rootfs.is_none()) {
+            template.rootfs = Some(rootfs.clone());
+        }
+    }
+    spec::check(&spec)?;
+    Ok(spec)
+}
+
+/// A host spec on disk is the admin's: flags that say something else are refused, never written over it.
+fn refuse_contradictions(request: &Request, spec: &HostSpec, path: &std::path::Path) -> Result<(), Report> {
+    let contradiction = |flag: &str, value: String, there: String| {
+        Err(Report::new(
+            Kind::Conflict,
+            format!("{flag} {value} contradicts the host spec {}, which says {there}", path.display()),
+        )
+        .with_next("leave the flag away, or edit the host spec and run `op-dbus apply`"))
+    };
+    if let Some(base) = &request.base_path
+        && *base != spec.btrfs.base_path
+    {
+        return contradiction(
+            "--base-path",
+            base.display().to_string(),
+            spec.btrfs.base_path.display().to_string(),
+        );
+    }
+    if let Some(size) = request.btrfs_image
+        && spec.btrfs.image.is_none()
+    {
+        return contradiction("--btrfs-image", size.to_string(), "no image".into());
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn there_are_thirteen_steps_and_what_comes_later_is_never_work() {
+        let request = Request::default();
+        let titles: std::collections::BTreeSet<&str> =
+            (1..=STEPS).map(|n| steps::step(n, &request).title).collect();
+        assert_eq!(titles.len(), STEPS);
+        for later in [4, 6, 11] {
+            assert!(matches!(steps::step(later, &request).work, steps::Work::Later(_)), "step {later}");
+        }
+    }
+
+    #[test]
+    fn a_host_spec_on_disk_is_not_contradicted_by_flags() {
+        let request = Request { base_path: Some("/srv/elsewhere".into()), ..Request::default() };
+        let error = refuse_contradictions(&request, &HostSpec::default(), std::path::Path::new("/etc/x"))
+            .unwrap_err();
+        assert_eq!(error.kind, Kind::Conflict);
+        assert!(
+            error.message.contains("/srv/elsewhere") && error.message.contains("/var/lib/op-dbus"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn flags_settle_the_first_host_spec() {
+        let request = Request {
+            base_path: Some("/srv/data".into()),
+            btrfs_image: Some("8G".parse().unwrap()),
+            ..Request::default()
+        };
+        let spec = initial_spec(&request).unwrap();
+        assert_eq!(spec.btrfs.image.unwrap().path, PathBuf::from("/srv/data.btrfs"));
+    }
+}

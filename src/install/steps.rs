@@ -1,0 +1,205 @@
+//! The thirteen steps, as data, and what each kind of step does.
+
+use std::path::Path;
+
+use serde_json::json;
+
+use super::{Installer, Request, programs};
+use crate::engine::{self, Action, Context, PlannedChange};
+use crate::fault::{Kind, Report};
+use crate::files;
+use crate::run::Invocation;
+use crate::spec;
+
+/// What a step does.
+pub(super) enum Work {
+    /// Looks at the host, writes the host spec where there is none, validates every component.
+    Detect,
+    /// Applies components.
+    Components(&'static [&'static str]),
+    /// Programs, units, the daemon, and the declared containers.
+    Programs,
+    /// Saves what is there.
+    State,
+    /// Marks the installation as complete.
+    Mark,
+    /// Nothing yet, and says why.
+    Later(&'static str),
+}
+
+/// A step.
+pub(super) struct Step {
+    pub(super) title: &'static str,
+    pub(super) work: Work,
+}
+
+/// The steps of the requirements, in their order. Plugins, sockets and the ledger lie on what step 2
+/// makes; the bridge needs none of them.
+pub(super) fn step(number: usize, _request: &Request) -> Step {
+    let (title, work) = match number {
+        1 => ("Detect the environment", Work::Detect),
+        2 => ("Subvolumes", Work::Components(&["storage"])),
+        3 => ("Open vSwitch bridge and flows", Work::Components(&["bridge", "nat", "flows"])),
+        4 => ("Netmaker", Work::Later("the mesh is not part of this version")),
+        5 => ("Container templates", Work::Components(&["templates"])),
+        6 => ("Proxmox VE", Work::Later("the Proxmox VE back end is not part of this version")),
+        7 => ("Ledger", Work::Components(&["ledger"])),
+        8 => ("Sockets", Work::Components(&["sockets"])),
+        9 => ("Plugins", Work::Components(&["plugins"])),
+        10 => ("Programs, services and declared containers", Work::Programs),
+        11 => ("Chat server", Work::Later("the chat server is not part of this version")),
+        12 => ("Introspection", Work::State),
+        _ => ("Upgrade mode", Work::Mark),
+    };
+    Step { title, work }
+}
+
+fn change(action: Action, object: impl Into<String>, detail: impl Into<String>) -> PlannedChange {
+    PlannedChange { component: "installer".into(), action, object: object.into(), detail: detail.into() }
+}
+
+/// What a step would change.
+pub(super) fn planned(
+    work: &Work,
+    installer: &Installer<'_>,
+    cx: &Context<'_>,
+) -> Result<Vec<PlannedChange>, Report> {
+    let etc = &installer.host.paths.etc;
+    match work {
+        Work::Detect => {
+            validate(installer, cx)?;
+            Ok(if installer.configured {
+                Vec::new()
+            } else {
+                vec![change(Action::Create, format!("host spec {}", cx.host.paths.config().display()), "")]
+            })
+        }
+        Work::Components(names) => engine::plan(&installer.stages(names)?, cx),
+        Work::Programs => {
+            let mut changes =
+                programs::planned(installer.request.bin_dir.as_deref(), &installer.request.prefix)?;
+            changes.extend(engine::plan(&installer.stages(&["units", "containers"])?, cx)?);
+            Ok(changes)
+        }
+        Work::State => {
+            let path = cx.tree().join("@state/current-state.json");
+            Ok(if path.exists() {
+                Vec::new()
+            } else {
+                vec![change(Action::Create, format!("file {}", path.display()), "what is there")]
+            })
+        }
+        Work::Mark => Ok(marks(etc)
+            .into_iter()
+            .filter(|(path, _)| !path.exists())
+            .map(|(path, _)| change(Action::Create, format!("file {}", path.display()), ""))
+            .collect()),
+        Work::Later(_) => Ok(Vec::new()),
+    }
+}
+
+/// Does a step, and says what it changed.
+pub(super) fn apply(work: &Work, installer: &mut Installer<'_>) -> Result<Vec<PlannedChange>, Report> {
+    match work {
+        Work::Detect => {
+            let cx = installer.context();
+            validate(installer, &cx)?;
+            let changes = planned(work, installer, &cx)?;
+            if !installer.configured {
+                write(&installer.host.paths.config(), spec::render(&installer.spec).as_bytes())?;
+                installer.configured = true;
+            }
+            Ok(changes)
+        }
+        Work::Components(names) => components(installer, names),
+        Work::Programs => {
+            let mut changes =
+                programs::apply(installer.request.bin_dir.as_deref(), &installer.request.prefix)?;
+            changes.extend(components(installer, &["units"])?);
+            services(installer, &changes)?;
+            changes.extend(components(installer, &["containers"])?);
+            Ok(changes)
+        }
+        Work::State => {
+            let cx = installer.context();
+            let path = cx.tree().join("@state/current-state.json");
+            let changes = planned(work, installer, &cx)?;
+            let state = engine::show(&installer.stages(&[])?, &cx)?;
+            let text = serde_json::to_string_pretty(&state).unwrap_or_default() + "\n";
+            let before = files::read_optional(&path).ok().flatten();
+            if before.as_deref() != Some(text.as_bytes()) {
+                write(&path, text.as_bytes())?;
+            }
+            Ok(changes)
+        }
+        Work::Mark => {
+            let cx = installer.context();
+            let changes = planned(work, installer, &cx)?;
+            for (path, content) in marks(&installer.host.paths.etc) {
+                if !path.exists() {
+                    write(&path, content.as_bytes())?;
+                }
+            }
+            Ok(changes)
+        }
+        Work::Later(_) => Ok(Vec::new()),
+    }
+}
+
+fn write(path: &Path, content: &[u8]) -> Result<(), Report> {
+    let failed =
+        |e: std::io::Error| Report::new(Kind::Failed, format!("cannot write {}: {e}", path.display()));
+    if let Some(directory) = path.parent() {
+        std::fs::create_dir_all(directory).map_err(failed)?;
+    }
+    files::replace(path, content, 0o644).map_err(failed)
+}
+
+/// The files that say that, how and when this host was installed.
+fn marks(etc: &Path) -> [(std::path::PathBuf, String); 2] {
+    let installed = json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "time": jiff::Timestamp::now().to_string(),
+        "steps": super::STEPS,
+    });
+    [
+        (etc.join("deployment-type"), "traditional\n".to_owned()),
+        (etc.join("installed"), format!("{installed:#}\n")),
+    ]
+}
+
+fn validate(installer: &Installer<'_>, cx: &Context<'_>) -> Result<(), Report> {
+    for stage in installer.stages(&[])? {
+        stage.validate(cx)?;
+    }
+    Ok(())
+}
+
+fn components(installer: &Installer<'_>, names: &[&str]) -> Result<Vec<PlannedChange>, Report> {
+    let cx = installer.context();
+    let outcome = engine::apply(&installer.stages(names)?, &cx)?;
+    if let Some(failure) = outcome.failure() {
+        return Err(Report { partial: serde_json::to_value(&outcome).ok(), ..failure.clone() });
+    }
+    Ok(outcome.components.into_iter().flat_map(|c| c.applied).collect())
+}
+
+/// Starts the services, and restarts the daemon where its program or unit is new. Containers run in units of
+/// their own and are not touched.
+fn services(installer: &Installer<'_>, changes: &[PlannedChange]) -> Result<(), Report> {
+    if !Path::new("/run/systemd/system").exists() {
+        return Err(Report::new(Kind::Unavailable, "systemd does not run here, and the services need it")
+            .with_next("install on a booted system, not in a chroot"));
+    }
+    let run = &installer.host.run;
+    let systemctl = |args: &[&str]| run.run(&Invocation::new("systemctl").args(args)).map(drop);
+    let names = |what: &str| changes.iter().any(|change| change.object.ends_with(what));
+    systemctl(&["start", "opdbus-storage.service", "opdbus-network.service", "opdbus.socket"])?;
+    if names("/opdbusd") || names("/opdbus.service") {
+        systemctl(&["restart", "opdbus.service"])?;
+    } else {
+        systemctl(&["start", "opdbus.service"])?;
+    }
+    systemctl(&["start", "--no-block", "opdbus-containers.service"])?;
+    Ok(())
+}

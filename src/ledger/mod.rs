@@ -1,0 +1,20 @@
+//! The ledger: one entry for every call of an operation, each bound to the one before by its hash
+//! (requirements, section 8; `docs/ledger-format.md`).
+
+mod component;
+mod entry;
+mod error;
+pub mod format;
+pub mod schema;
+mod store;
+pub mod text;
+mod verify;
+
+pub use component::{LedgerChange, LedgerComponent, LedgerSeen};
+pub use entry::{
+    Call, Caller, Entry, EntryRef, Filter, MAX_ARGUMENTS, MAX_ERROR, MAX_METADATA, MAX_OPERATION, MAX_TARGET,
+    NewEntry, Outcome, Via, deployment,
+};
+pub use error::LedgerError;
+pub use store::{Head, Init, Ledger, State, inspect};
+pub use verify::{Finding, Part, Verification, verify};

@@ -1,0 +1,160 @@
+//! `template.*`
+
+use clap::Args;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::call::Call;
+use super::containers::{Done, NoArgs};
+use super::registry::{Effect, Op, Privilege};
+use crate::fault::Report;
+use crate::name::TemplateName;
+use crate::spec::Template;
+use crate::templates::{self, Listed, Origin};
+
+/// `template.list`
+pub(super) struct List;
+
+impl Op for List {
+    const NAME: &'static str = "template.list";
+    const SUMMARY: &'static str = "List the templates of this host";
+    const EFFECT: Effect = Effect::Read;
+    type Args = NoArgs;
+    type Answer = Vec<Listed>;
+
+    fn target(_: &NoArgs) -> String {
+        "templates".into()
+    }
+    fn run(call: &Call<'_>, _: NoArgs) -> Result<Vec<Listed>, Report> {
+        let spec = call.spec()?;
+        Ok(templates::list(&call.context(&spec))?)
+    }
+    fn text(all: &Vec<Listed>) -> String {
+        templates::list_text(all)
+    }
+}
+
+/// `template.build`
+pub(super) struct Build;
+
+/// The arguments of `template.build`.
+#[derive(Debug, Args, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct BuildArgs {
+    /// The template's name.
+    name: TemplateName,
+    /// The release, where the host spec does not declare the template [default: stable].
+    #[arg(long)]
+    #[serde(default)]
+    suite: Option<String>,
+    /// Where packages come from [default: the host's own apt configuration].
+    #[arg(long, value_name = "ADDRESS")]
+    #[serde(default)]
+    mirror: Option<String>,
+    /// A tarball of a root file system to use instead of a mirror.
+    #[arg(long, value_name = "FILE")]
+    #[serde(default)]
+    rootfs: Option<std::path::PathBuf>,
+    /// A package to have beside the base system; may be given again.
+    #[arg(long = "package", value_name = "NAME")]
+    #[serde(default)]
+    packages: Vec<String>,
+}
+
+impl Op for Build {
+    const NAME: &'static str = "template.build";
+    const SUMMARY: &'static str = "Build a template";
+    const HELP: &'static str = "A template that the host spec declares is built as declared. Another one is yours: it is\nnever refreshed or removed by `apply`.";
+    const EFFECT: Effect = Effect::Change;
+    const PRIVILEGE: Privilege = Privilege::Admin;
+    type Args = BuildArgs;
+    type Answer = Done;
+
+    fn target(args: &BuildArgs) -> String {
+        args.name.to_string()
+    }
+    fn run(call: &Call<'_>, args: BuildArgs) -> Result<Done, Report> {
+        let mut spec = call.spec()?;
+        let (template, origin) = match spec.templates.get(&args.name) {
+            Some(declared) => (declared.clone(), Origin::System),
+            None => {
+                let defaults = Template::default();
+                let template = Template {
+                    suite: args.suite.unwrap_or_else(|| defaults.suite.clone()),
+                    mirror: args.mirror,
+                    rootfs: args.rootfs,
+                    packages: args.packages,
+                    ..defaults
+                };
+                (template, Origin::User)
+            }
+        };
+        // The same checks as for a declared one.
+        spec.templates.insert(args.name.clone(), template.clone());
+        crate::spec::check(&spec)?;
+        let _lock = call.lock()?;
+        templates::build(&call.context(&spec), &args.name, &template, origin)?;
+        Ok(Done::new(format!("template {} is built", args.name)))
+    }
+    fn text(done: &Done) -> String {
+        done.text()
+    }
+}
+
+/// The arguments of an operation on one template.
+#[derive(Debug, Args, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Named {
+    /// The template's name.
+    name: TemplateName,
+}
+
+/// `template.refresh`
+pub(super) struct Refresh;
+
+impl Op for Refresh {
+    const NAME: &'static str = "template.refresh";
+    const SUMMARY: &'static str = "Build a declared template anew and swap it in; its clones are not touched";
+    const EFFECT: Effect = Effect::Change;
+    const PRIVILEGE: Privilege = Privilege::Admin;
+    type Args = Named;
+    type Answer = Done;
+
+    fn target(args: &Named) -> String {
+        args.name.to_string()
+    }
+    fn run(call: &Call<'_>, args: Named) -> Result<Done, Report> {
+        let spec = call.spec()?;
+        let _lock = call.lock()?;
+        templates::refresh(&call.context(&spec), &args.name)?;
+        Ok(Done::new(format!("template {} is refreshed", args.name)))
+    }
+    fn text(done: &Done) -> String {
+        done.text()
+    }
+}
+
+/// `template.remove`
+pub(super) struct Remove;
+
+impl Op for Remove {
+    const NAME: &'static str = "template.remove";
+    const SUMMARY: &'static str = "Remove a template; its clones are not touched";
+    const EFFECT: Effect = Effect::Destroy;
+    const PRIVILEGE: Privilege = Privilege::Admin;
+    type Args = Named;
+    type Answer = Done;
+
+    fn target(args: &Named) -> String {
+        args.name.to_string()
+    }
+    fn run(call: &Call<'_>, args: Named) -> Result<Done, Report> {
+        let spec = call.spec()?;
+        let _lock = call.lock()?;
+        templates::remove(&call.context(&spec), &args.name)?;
+        Ok(Done::new(format!("template {} is removed", args.name)))
+    }
+    fn text(done: &Done) -> String {
+        done.text()
+    }
+}

@@ -1,0 +1,51 @@
+//! The components of a host, in the order in which they are applied.
+
+use crate::bridge::BridgeComponent;
+use crate::containers::ContainersComponent;
+use crate::engine::Stage;
+use crate::fault::{Kind, Report};
+use crate::flows::FlowsComponent;
+use crate::ledger::LedgerComponent;
+use crate::nat::NatComponent;
+use crate::plugins::PluginsComponent;
+use crate::sockets::SocketsComponent;
+use crate::storage::StorageComponent;
+use crate::templates::TemplatesComponent;
+use crate::units::UnitsComponent;
+
+/// All components.
+#[must_use]
+pub fn components() -> Vec<Box<dyn Stage>> {
+    vec![
+        Box::new(StorageComponent),
+        Box::new(PluginsComponent),
+        Box::new(SocketsComponent),
+        Box::new(LedgerComponent::default()),
+        Box::new(UnitsComponent::default()),
+        Box::new(BridgeComponent),
+        Box::new(NatComponent),
+        Box::new(flows()),
+        Box::new(TemplatesComponent),
+        Box::new(ContainersComponent),
+    ]
+}
+
+/// The flows, of the containers there are.
+#[must_use]
+pub fn flows() -> FlowsComponent {
+    FlowsComponent { endpoints: |cx| crate::containers::endpoints(cx).map_err(Report::from) }
+}
+
+/// The components of the given names, in the order in which they are applied; all where none is named.
+pub fn select(names: &[String]) -> Result<Vec<Box<dyn Stage>>, Report> {
+    let all = components();
+    if let Some(unknown) = names.iter().find(|name| !all.iter().any(|stage| stage.name() == name.as_str())) {
+        let known: Vec<&str> = all.iter().map(|stage| stage.name()).collect();
+        return Err(Report::new(
+            Kind::Invalid,
+            format!("there is no component \"{}\"", unknown.escape_debug()),
+        )
+        .with_next(format!("the components are {}", known.join(", "))));
+    }
+    Ok(all.into_iter().filter(|stage| names.is_empty() || names.iter().any(|n| n == stage.name())).collect())
+}
