@@ -34,8 +34,7 @@ lab_paths() {
     # shellcheck disable=SC2034 # used by who sources this
     CACHE=$LAB_DIR/cache
     LAB=$LAB_DIR/$LAB_NAME
-    ROOT=$LAB/root      # where the lab's disk is mounted: its root file system
-    DISK=$LAB/disk.img  # a btrfs, thrown away with the lab
+    DISK=$LAB/disk.img # a btrfs, thrown away with the lab; it is mounted in the lab's mount namespace alone
     CGROUP_NAME=opdbus-lab-$LAB_NAME
     local unified
     unified=$(awk '$3 == "cgroup2" { print $2; exit }' /proc/mounts)
@@ -83,20 +82,34 @@ in_lab() {
     )
 }
 
-# The loop devices whose file lies in the lab's file system: attached from inside, and left there by
-# something that was killed. The path that the kernel shows is the one inside, so it is the device number
-# that tells: each subvolume has one of its own.
-lab_inner_loops() {
-    mountpoint --quiet "$ROOT" || return 0
-    local path
-    local -A ours=()
-    while read -r path; do
-        ours[$(stat --format='%Hd:%Ld' "$ROOT/$path" 2>/dev/null || echo none)]=1
-    done < <(echo . && btrfs subvolume list "$ROOT" | sed 's/.* path //')
-    local device number
-    while read -r device number; do
-        if [[ -n ${ours[$number]:-} ]]; then echo "$device"; fi
-    done < <(losetup --list --noheadings --output NAME,BACK-MAJ:MIN)
+# The loop devices of the lab: that of its disk, then those attached from inside to a file in it, or in an image in
+# it, and left there. The path that the kernel shows for those is the one inside; it is the device
+# number that tells, of which each subvolume has one of its own.
+lab_loops() {
+    local -a found
+    local -A seen=()
+    local device number next
+    mapfile -t found < <(losetup --associated "$DISK" --noheadings --list --output NAME 2>/dev/null)
+    for ((next = 0; next < ${#found[@]}; next++)); do
+        seen[${found[next]}]=1
+        while read -r device number; do
+            if [[ -z ${seen[$device]:-} && " $(file_systems_on "${found[next]}") " == *" $number "* ]]; then
+                seen[$device]=1
+                found+=("$device")
+            fi
+        done < <(losetup --list --noheadings --output NAME,BACK-MAJ:MIN)
+    done
+    if ((${#found[@]})); then printf '%s\n' "${found[@]}"; fi
+}
+
+# The device numbers that files on a block device have, mounted for the look in a namespace of its own.
+file_systems_on() {
+    mkdir -p "$LAB/look"
+    # shellcheck disable=SC2016 # the inner shell's
+    unshare --mount --propagation private -- bash -c '
+        mount "$1" "$2" 2>/dev/null || exit 0
+        { echo . && btrfs subvolume list "$2" 2>/dev/null | sed "s/.* path //"; } |
+            while read -r path; do stat --format=%Hd:%Ld "$2/$path"; done | tr "\n" " "' look "$1" "$LAB/look"
 }
 
 # Ends everything that the lab runs. A lab is thrown away, so nothing in it is asked to stop: what
@@ -119,31 +132,23 @@ lab_kill() {
         while read -r path; do find "$path" -depth -type d -exec rmdir {} + 2>/dev/null || true; done
 }
 
-# Unmounts the lab's disk and detaches every loop device that has to do with it.
-lab_unmount() {
-    local device try
-    while read -r device; do losetup --detach "$device"; done < <(lab_inner_loops)
-    for ((try = 0; try < 50; try++)); do
-        mountpoint --quiet "$ROOT" || break
-        umount "$ROOT" 2>/dev/null || sleep 0.1
-    done
-    if mountpoint --quiet "$ROOT"; then
-        fail 1 "cannot unmount $ROOT: something uses it" "fuser --verbose --mount $ROOT shows what"
-    fi
-    # The last namespace that had it mounted goes a moment after its last process.
-    for ((try = 0; try < 50; try++)); do
-        [[ -n $(losetup --associated "$DISK" 2>/dev/null) ]] || break
-        if ((try == 20)); then losetup --associated "$DISK" --output NAME --noheadings --list | xargs --no-run-if-empty -n1 losetup --detach; fi
+# Detaches the loop devices. That of the disk goes by itself, a moment after the last namespace that had it mounted.
+lab_detach() {
+    local try device
+    local -a loops
+    for ((try = 0; try < 100; try++)); do
+        mapfile -t loops < <(lab_loops)
+        if ((${#loops[@]} == 0)); then return 0; fi
+        for device in "${loops[@]:1}"; do losetup --detach "$device" 2>/dev/null || true; done
+        if ((try > 20)); then losetup --detach "${loops[0]}" 2>/dev/null || true; fi
         sleep 0.1
     done
-    if [[ -n $(losetup --associated "$DISK" 2>/dev/null) ]]; then
-        fail 1 "$(losetup --associated "$DISK" --noheadings --list --output NAME) still holds $DISK" "losetup --list shows it"
-    fi
+    fail 1 "${loops[*]} cannot be detached: something uses a file system on them" "losetup --list and lsof show what"
 }
 
 # Leaves nothing of the lab but the caches. Right at any moment, and twice.
 lab_remove() {
     lab_kill
-    lab_unmount
+    lab_detach
     rm -rf --one-file-system "$LAB"
 }

@@ -1,4 +1,4 @@
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2154
 # What lab/up and tests/run install on this machine, and how they ask. Sourced after lab/lib.sh, with yes=yes or
 # yes=no.
 
@@ -32,10 +32,9 @@ need_packages() {
 
 apt_install() {
     local out
-    # Daemons that a package brings (Open vSwitch, LXC) are wanted in the lab and in namespaces of their own, not here.
     out=$({
         DEBIAN_FRONTEND=noninteractive apt-get update --quiet=2 &&
-            DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get install --yes --quiet=2 --no-install-recommends "$@"
+            DEBIAN_FRONTEND=noninteractive apt-get install --yes --quiet=2 --no-install-recommends "$@"
     } 2>&1 9>&-) || fail 1 "apt-get could not install $*: $(tail -n5 <<<"$out")"
 }
 

@@ -44,9 +44,10 @@ bootstrap() {
     "${call[@]}"
 }
 
-# prepare_host TREE: what makes a fresh host tree a lab.
-prepare_host() {
+# fill_root TREE TARBALL: unpacks the lab's tree and makes it a lab's.
+fill_root() {
     local tree=$1 unit
+    tar --extract --file "$2" --directory "$tree" --numeric-owner --preserve-permissions --xattrs-include='*'
     echo lab >"$tree/etc/hostname"
     printf '127.0.0.1 localhost\n127.0.1.1 lab\n' >"$tree/etc/hosts"
     # Empty: systemd makes one at the first boot.
@@ -57,4 +58,5 @@ prepare_host() {
     for unit in lxc-net.service apt-daily.timer apt-daily-upgrade.timer fstrim.timer e2scrub_all.timer e2scrub_reap.service; do
         ln -sf /dev/null "$tree/etc/systemd/system/$unit"
     done
+    mkdir -p "$tree/opt/operation-dbus" "$tree/opt/programs" "$tree/opt/lab"
 }
