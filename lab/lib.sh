@@ -36,8 +36,12 @@ leader() {
 enter() {
     local pid
     pid=$(leader) || die "the lab $name does not run; start it with lab/up"
-    nsenter --target "$pid" --all --wdns=/ -- /usr/bin/env --ignore-environment \
-        PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root TERM="${TERM:-dumb}" LANG=C.UTF-8 "$@"
+    # In the lab's own cgroup, too: one from outside would have no name in its cgroup namespace.
+    local cgroup
+    cgroup=$(cat "$state/cgroup")/payload/lab-run.scope
+    mkdir -p "$cgroup"
+    (echo "$BASHPID" >"$cgroup/cgroup.procs" && exec nsenter --target "$pid" --all --wdns=/ -- /usr/bin/env --ignore-environment \
+        PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root TERM="${TERM:-dumb}" LANG=C.UTF-8 "$@")
 }
 
 # The mirror this machine uses; mmdebstrap's own default where it is no Debian.

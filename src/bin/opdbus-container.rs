@@ -97,12 +97,7 @@ fn run(arguments: &Arguments) -> Result<(), Report> {
             Err(Report::new(Kind::Unavailable, format!("cannot run lxc-start: {error}"))
                 .with_next("on Debian: apt install lxc"))
         }
-        What::Wait { name } => {
-            let call = lxc("lxc-wait", name)
-                .args(["--state", "RUNNING", "--timeout", "30"])
-                .time_limit(Duration::from_secs(40));
-            Ok(host.run.run(&call).map(drop)?)
-        }
+        What::Wait { name } => wait(&host, || lxc("lxc-wait", name)),
         What::Halt { name } => {
             let call = lxc("lxc-stop", name).args(["--timeout", "30"]).time_limit(Duration::from_secs(60));
             let output = host.run.output(&call)?;
@@ -125,6 +120,22 @@ fn run(arguments: &Arguments) -> Result<(), Report> {
             Ok(host.run.run(&call).map(drop)?)
         }
     }
+}
+
+/// Waits for the container's init, for half a minute at most; no longer than the unit's main process lives
+/// (systemd names it in `MAINPID`).
+fn wait(host: &opdbus::engine::Host, lxc_wait: impl Fn() -> Invocation) -> Result<(), Report> {
+    let main = std::env::var("MAINPID").ok().map(|pid| format!("/proc/{pid}"));
+    for _ in 0..30 {
+        let call = lxc_wait().args(["--state", "RUNNING", "--timeout", "1"]);
+        if host.run.output(&call)?.status == 0 {
+            return Ok(());
+        }
+        if main.as_ref().is_some_and(|main| !Path::new(main).exists()) {
+            return Err(Report::new(Kind::Failed, "the container ended before its init ran"));
+        }
+    }
+    Err(Report::new(Kind::Failed, "the container's init did not run within 30 s"))
 }
 
 fn this_program() -> Result<String, Report> {

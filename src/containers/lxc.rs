@@ -10,6 +10,9 @@ use crate::paths::Tree;
 /// Where sockets are inside every container, whatever the host's base path is.
 pub const SOCKETS_INSIDE: &str = "var/lib/op-dbus/sockets/containers";
 
+/// Where the unit of a container finds the directories of all sockets (`BindPaths=` of opdbus-container@.service).
+const SOCKETS_OF_UNIT: &str = "/run/opdbus-sockets";
+
 /// What of the host shapes a container's configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HostFacts {
@@ -93,8 +96,7 @@ pub fn config(record: &Record, tree: &Tree, facts: &HostFacts) -> String {
         line(
             "lxc.mount.entry",
             &format!(
-                "{} {SOCKETS_INSIDE}/{name} none bind,create=dir,nosuid,nodev,noexec,idmap=container{options} 0 0",
-                tree.container_socket_dir(name).display()
+                "{SOCKETS_OF_UNIT}/{name} {SOCKETS_INSIDE}/{name} none bind,create=dir,nosuid,nodev,noexec,idmap=container{options} 0 0",
             ),
         );
     };

@@ -350,7 +350,8 @@ fn make_directory(path: &Path) -> Result<(), ContainerError> {
         Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists && path.is_dir() => return Ok(()),
         Err(source) => return Err(io_error("make", path)(source)),
     }
-    // Root inside, an unmapped id on the host, must be able to pass through.
+    // A socket's directory is passed through by every user of a container that was granted it. From the host
+    // it is closed by the directories above.
     let mode = rustix::fs::Mode::from_raw_mode(0o755);
     rustix::fs::chmod(path, mode).map_err(|e| io_error("set the mode of", path)(e.into()))
 }

@@ -64,8 +64,8 @@ impl Fault for SocketError {
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SocketsComponent;
 
-/// The directories below `sockets`, and their modes. Only members of the group get past the first; below it,
-/// a container's root (an unmapped id on the host) reaches its own directory by a bind mount, not by this path.
+/// The directories below `sockets`, and their modes. Only members of the group get past the first. A container's
+/// root, an id without rights here, reaches those it was granted by a mount of its unit, not by this path.
 const DIRECTORIES: [(&str, u32); 4] =
     [("", 0o770), ("containers", 0o755), ("plugins", 0o750), ("api", 0o750)];
 

@@ -187,18 +187,16 @@ impl engine::Change for Change {
     }
 }
 
-/// The mode of each subvolume. `@timing` holds the ledger, which only the daemon reads; `@templates` and
-/// `@state` are passed through and read by unprivileged parts; the others are root's.
+/// The mode of each subvolume. `@state` says what is there and is read by unprivileged parts; the others are
+/// root's alone. `@timing` holds the ledger, and `@templates` set-user-id programs of root's that nobody on the
+/// host updates.
 fn mode(name: &str) -> u32 {
-    match name {
-        "@timing" => 0o700,
-        "@templates" | "@state" => 0o755,
-        _ => 0o750,
-    }
+    if name == "@state" { 0o755 } else { 0o700 }
 }
 
-/// The plain directories below the base path: those of the cache, and the containers', which their own
-/// roots, unmapped ids on the host, pass through without listing it.
+/// The plain directories below the base path: those of the cache, and the containers'. A container's root file
+/// system is owned by root on disk (its mount is mapped, not its files): a set-user-id program that its root
+/// makes would make root of whoever reached it from the host.
 const DIRECTORIES: [(&str, u32); 4] = [
     ("@cache/embeddings", 0o750),
     ("@cache/queries", 0o750),
@@ -416,12 +414,14 @@ mod tests {
         seen.subvolumes.insert("@timing".into(), None);
         let plan = StorageComponent.plan(&HostSpec::default(), &seen).unwrap();
         let words: Vec<String> = plan.iter().map(engine::Change::detail).collect();
-        assert_eq!(words, ["compression zstd instead of none, mode 0750 instead of 0755", ""]);
+        assert_eq!(words, ["compression zstd instead of none, mode 0700 instead of 0755", ""]);
         assert_eq!(engine::Change::action(&plan[1]), Action::Create);
     }
 
     #[test]
-    fn the_ledger_is_nobody_elses_to_read() {
-        assert_eq!(mode("@timing") & 0o077, 0);
+    fn the_ledger_and_root_file_systems_are_out_of_reach_of_strangers() {
+        assert_eq!((mode("@timing") | mode("@templates")) & 0o077, 0);
+        let containers = DIRECTORIES.iter().find(|(path, _)| *path == "containers").unwrap();
+        assert_eq!(containers.1 & 0o077, 0, "set-user-id programs of containers are root's on disk");
     }
 }
