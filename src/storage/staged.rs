@@ -122,14 +122,14 @@ pub fn seen(path: &Path) -> Result<Option<SeenStaged>, StagedError> {
     if !subvolume::is_subvolume(path).map_err(io)? {
         return Err(StagedError::Plain(path.to_owned()));
     }
-    if subvolume::marker(path).map_err(io)?.is_none() {
+    if subvolume::marker(path)?.is_none() {
         return Err(StagedError::Foreign(path.to_owned()));
     }
     let stat = stat(path).map_err(|e| io(e.into()))?;
     Ok(Some(SeenStaged {
         mode: stat.st_mode & 0o7777,
         owned_by_root: stat.st_uid == 0,
-        compression: subvolume::compression(path).map_err(io)?,
+        compression: subvolume::compression(path)?,
     }))
 }
 
@@ -141,7 +141,7 @@ pub fn make(
 ) -> Result<(), StagedError> {
     let io = |verb| move |source: io::Error| StagedError::Io { verb, path: path.to_owned(), source };
     if seen(path)?.is_some() {
-        return settle(path, wanted).map_err(io("change"));
+        return settle(path, wanted);
     }
     let name = path.file_name().unwrap_or_default();
     let mut staging = std::ffi::OsString::from(STAGING);
@@ -151,15 +151,20 @@ pub fn make(
         subvolume::delete(&stage)?;
     }
     subvolume::create(&stage)?;
-    subvolume::mark(&stage, wanted.component).map_err(io("mark"))?;
-    settle(&stage, wanted).map_err(io("change"))?;
+    subvolume::mark(&stage, wanted.component)?;
+    settle(&stage, wanted)?;
     fill(&stage).map_err(io("fill"))?;
     subvolume::sync(&stage)?;
     renameat_with(CWD, &stage, CWD, path, RenameFlags::NOREPLACE).map_err(|e| io("put in place")(e.into()))
 }
 
-fn settle(path: &Path, wanted: &Wanted) -> io::Result<()> {
+fn settle(path: &Path, wanted: &Wanted) -> Result<(), StagedError> {
     subvolume::set_compression(path, "zstd")?;
-    chown(path, Some(Uid::ROOT), Some(Gid::ROOT))?;
-    Ok(chmod(path, Mode::from_raw_mode(wanted.mode))?)
+    chown(path, Some(Uid::ROOT), Some(Gid::ROOT))
+        .and_then(|()| chmod(path, Mode::from_raw_mode(wanted.mode)))
+        .map_err(|e| StagedError::Io {
+            verb: "set owner and mode of",
+            path: path.to_owned(),
+            source: e.into(),
+        })
 }
