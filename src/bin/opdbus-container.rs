@@ -35,17 +35,17 @@ struct Arguments {
 enum What {
     #[command(flatten)]
     Component(Verb),
-    /// Run a container in the foreground until it ends (the unit's ExecStart).
+    /// Run a container in the foreground until it ends (the unit's `ExecStart`).
     Run {
         /// The container.
         name: ContainerName,
     },
-    /// Wait until a container's init runs (the unit's ExecStartPost).
+    /// Wait until a container's init runs (the unit's `ExecStartPost`).
     Wait {
         /// The container.
         name: ContainerName,
     },
-    /// Ask a container's init to shut down, and end it after 30 seconds (the unit's ExecStop).
+    /// Ask a container's init to shut down, and end it after 30 seconds (the unit's `ExecStop`).
     Halt {
         /// The container.
         name: ContainerName,

@@ -95,11 +95,16 @@ pub struct Seen {
     pub base: bool,
     /// The subvolumes by name.
     pub subvolumes: BTreeMap<String, SeenSubvolume>,
-    /// The plain directories by path below the base.
-    pub directories: BTreeMap<String, Option<u32>>,
+    /// The modes of the plain directories, by path below the base; `None` where one is not there.
+    pub directories: BTreeMap<String, Option<Mode>>,
     /// What a killed run left half made.
     pub half_made: Vec<PathBuf>,
 }
+
+/// The mode of a directory; `"0755"` as text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub struct Mode(#[serde(serialize_with = "staged::octal")] pub u32);
 
 /// What there is of an image.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -198,10 +203,10 @@ fn mode(name: &str) -> u32 {
 /// system is owned by root on disk (its mount is mapped, not its files): a set-user-id program that its root
 /// makes would make root of whoever reached it from the host.
 const DIRECTORIES: [(&str, u32); 4] = [
-    ("@cache/embeddings", 0o750),
-    ("@cache/queries", 0o750),
-    ("@cache/blocks", 0o750),
-    ("containers", 0o711),
+    ("@cache/embeddings", 0o700),
+    ("@cache/queries", 0o700),
+    ("@cache/blocks", 0o700),
+    ("containers", 0o700),
 ];
 
 const COMPONENT: &str = "storage";
@@ -285,7 +290,7 @@ impl engine::Component for StorageComponent {
             .map(|(path, _)| {
                 use std::os::unix::fs::PermissionsExt;
                 let mode = base.join(path).metadata().ok().filter(std::fs::Metadata::is_dir);
-                ((*path).to_owned(), mode.map(|m| m.permissions().mode() & 0o7777))
+                ((*path).to_owned(), mode.map(|m| Mode(m.permissions().mode() & 0o7777)))
             })
             .collect();
         let mount_options = mounted.map(|(_, options)| options);
@@ -315,7 +320,7 @@ impl engine::Component for StorageComponent {
         }
         for (path, mode) in DIRECTORIES {
             let there = seen.directories.get(path).copied().flatten();
-            if there != Some(mode) {
+            if there != Some(Mode(mode)) {
                 changes.push(Change::Directory { path: base.join(path), mode, there: there.is_some() });
             }
         }
@@ -394,7 +399,10 @@ mod tests {
                     (name.as_str().to_owned(), Some(there))
                 })
                 .collect(),
-            directories: DIRECTORIES.iter().map(|(path, mode)| ((*path).to_owned(), Some(*mode))).collect(),
+            directories: DIRECTORIES
+                .iter()
+                .map(|(path, mode)| ((*path).to_owned(), Some(Mode(*mode))))
+                .collect(),
             ..Seen::default()
         }
     }

@@ -81,11 +81,17 @@ impl Fault for StagedError {
 #[serde(rename_all = "camelCase")]
 pub struct SeenStaged {
     /// Its mode.
+    #[serde(serialize_with = "octal")]
     pub mode: u32,
     /// Whether root owns it.
     pub owned_by_root: bool,
     /// Its compression property.
     pub compression: Option<String>,
+}
+
+/// A mode as people read it: `"0755"`.
+pub(super) fn octal<S: serde::Serializer>(mode: &u32, to: S) -> Result<S::Ok, S::Error> {
+    to.collect_str(&format_args!("{mode:04o}"))
 }
 
 impl SeenStaged {
