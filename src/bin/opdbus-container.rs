@@ -78,7 +78,7 @@ fn run(arguments: &Arguments) -> Result<(), Report> {
     let cx = Context { host: &host, spec: &spec, progress: &Silent };
     let tree = Tree::new(&spec.btrfs.base_path);
     let lxc = |tool: &str, name: &ContainerName| {
-        Invocation::new(tool).arg("--name").arg(name.as_str()).arg("--lxcpath").arg(tree.containers())
+        Invocation::new(tool).arg("--name").arg(name.as_str()).arg("--lxcpath").arg(host.paths.lxc())
     };
     match &arguments.command {
         What::Component(_) | What::StartHook => Ok(()),
@@ -92,7 +92,7 @@ fn run(arguments: &Arguments) -> Result<(), Report> {
                 .arg("--foreground")
                 .args(["--name", name.as_str()])
                 .arg("--lxcpath")
-                .arg(tree.containers())
+                .arg(host.paths.lxc())
                 .exec();
             Err(Report::new(Kind::Unavailable, format!("cannot run lxc-start: {error}"))
                 .with_next("on Debian: apt install lxc"))
