@@ -11,6 +11,8 @@ pub mod files;
 pub mod hex;
 pub mod name;
 pub mod paths;
+pub mod plugins;
 pub mod run;
+pub mod sockets;
 pub mod spec;
 pub mod storage;
