@@ -15,15 +15,15 @@ use opdbus::storage::StorageComponent;
 #[command(long_about = "\
 Make the data on disk what the host spec says.
 
-It makes the base path (btrfs.basePath), and where btrfs.image is given, the file that holds a btrfs
-file system, with its mount unit; the subvolumes of btrfs.subvolumes, compressed with zstd; a
-subvolume with plugin.toml and semantic-mapping.toml for each plugin; and the directories of the sockets,
-with the group opdbus.
+It makes the base path (btrfs.basePath), and where btrfs.image is given, the file that holds a btrfs \
+file system, with its mount unit; the subvolumes of btrfs.subvolumes, compressed with zstd; a subvolume \
+with plugin.toml and semantic-mapping.toml for each plugin; and the directories of the sockets, with the \
+group opdbus.
 
-What is not ours is never changed: a plain directory in the way, a subvolume without our marker
-or a file that was edited stays, and the message says what to do. Nothing is ever deleted but
-what a stopped run left half made. The level of compression is the file system's, by its first mount;
-`status` shows it among the mount's options.")]
+What is not ours is never changed: a plain directory in the way, a subvolume without our marker or a file \
+that was edited stays, and the message says what to do. Nothing is ever deleted but what a stopped run left \
+half made. The level of compression is the file system's, by its first mount; `status` shows it among the \
+options of the mount.")]
 struct Arguments {
     #[command(subcommand)]
     verb: Verb,

@@ -97,6 +97,7 @@ impl Component for PluginsComponent {
     fn observe(&self, cx: &Context<'_>) -> Result<PluginsSeen, PluginsError> {
         let (tree, managed) = (cx.tree(), record(cx));
         let mut leftovers = Leftover::list(&tree.join("@plugins"))?;
+        leftovers.extend(Leftover::of_file(&record_path(&tree))?);
         let mut plugins = BTreeMap::new();
         for (name, plugin) in &cx.spec.plugins {
             let subvolume = tree.plugin(name);
@@ -158,8 +159,12 @@ impl Component for PluginsComponent {
 }
 
 /// What was shipped is remembered with the data, so that a base path moved to another host keeps it.
+fn record_path(tree: &Tree) -> PathBuf {
+    tree.join("@state/managed-files.json")
+}
+
 fn record(cx: &Context<'_>) -> Managed {
-    Managed::new(cx.tree().join("@state/managed-files.json"))
+    Managed::new(record_path(&cx.tree()))
 }
 
 /// The directories in a plugin's subvolume (requirements, section 7). The files of state that the

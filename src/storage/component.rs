@@ -33,6 +33,8 @@ pub struct StorageSeen {
     /// The image, where the host spec asks for one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub image: Option<ImageSeen>,
+    /// Whether the directory above the base path exists.
+    pub above: bool,
     /// The base path.
     pub base: Found,
     /// What is below it, by name.
@@ -197,21 +199,26 @@ fn observe(cx: &Context<'_>, systemd: bool) -> Result<StorageSeen, StorageError>
     let image = image.map(|image| ImageSeen::read(cx, image, &mounts, systemd)).transpose()?;
     // What lies at the base path before the image is mounted there is not what will be there.
     let visible = image.as_ref().is_none_or(|i| i.mounted == Mounted::Image);
+    let image_unit = image.as_ref().is_some_and(|i| i.unit.is_some());
     let mut seen = StorageSeen {
         on_btrfs: subvolume::is_btrfs(base).map_err(|e| StorageError::io("look at", base, e))?,
         mount: mounts::of(&mounts, base).filter(|_| visible).map(mounts::Mount::seen),
         image,
+        above: base.parent().is_none_or(Path::is_dir),
         base: Found::Missing,
         places: BTreeMap::new(),
         leftovers: Vec::new(),
     };
+    if image_unit {
+        seen.leftovers.extend(image::unit_leftovers(cx)?);
+    }
     if visible {
         seen.base = Found::read(base)?;
         for (name, place) in places(cx.spec) {
             seen.places.insert(name, Found::read(&place.path)?);
         }
         // Directories of others' are not searched: each component looks after its own.
-        seen.leftovers = Leftover::list(base)?;
+        seen.leftovers.extend(Leftover::list(base)?);
         seen.leftovers.extend(Leftover::list(&base.join("@cache"))?);
         seen.leftovers.extend(Leftover::at(staged(base))?);
     }
@@ -287,7 +294,7 @@ fn plan_base(btrfs: &Btrfs, seen: &StorageSeen) -> Result<Vec<StorageChange>, St
         found => {
             let change = base.compare(found)?;
             let mut changes = Vec::new();
-            if let (Some(PlaceChange::Create(_)), Some(parent)) = (&change, path.parent()) {
+            if let Some(parent) = path.parent().filter(|_| !seen.above) {
                 changes.push(StorageChange::Parents(parent.to_owned()));
             }
             changes.extend(change.map(StorageChange::Place));
@@ -320,4 +327,224 @@ fn places(spec: &HostSpec) -> Vec<(String, Place)> {
     }
     all.push(("containers".to_owned(), Place::directory(tree.containers(), TAG, 0o711)));
     all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::{Host, Silent};
+    use crate::fault::{Fault, Kind};
+    use crate::run::recorded::Recorded;
+    use crate::run::{Output, Runner};
+    use crate::storage::UnitSeen;
+    use crate::storage::place::tests::attributes;
+
+    /// A host on btrfs with everything as it shall be.
+    fn whole(spec: &HostSpec) -> StorageSeen {
+        let place = |place: &Place| {
+            let there = attributes(place.mode, Some(TAG));
+            match place.shape {
+                crate::storage::place::Shape::Subvolume => Found::Subvolume(there),
+                crate::storage::place::Shape::Directory => Found::Directory(there),
+            }
+        };
+        StorageSeen {
+            on_btrfs: true,
+            mount: None,
+            image: None,
+            above: true,
+            base: Found::Directory(attributes(0o755, Some(TAG))),
+            places: places(spec).into_iter().map(|(name, p)| (name, place(&p))).collect(),
+            leftovers: Vec::new(),
+        }
+    }
+
+    fn bare() -> StorageSeen {
+        StorageSeen {
+            on_btrfs: true,
+            mount: None,
+            image: None,
+            above: true,
+            base: Found::Missing,
+            places: BTreeMap::new(),
+            leftovers: Vec::new(),
+        }
+    }
+
+    fn words(spec: &HostSpec, seen: &StorageSeen) -> Vec<String> {
+        let changes = StorageComponent.plan(spec, seen).unwrap();
+        changes.iter().map(|c| format!("{:?} {}: {}", c.action(), c.object(), c.detail())).collect()
+    }
+
+    fn error(spec: &HostSpec, seen: &StorageSeen) -> StorageError {
+        StorageComponent.plan(spec, seen).unwrap_err()
+    }
+
+    fn with_image() -> (HostSpec, Image) {
+        let mut spec = HostSpec::default();
+        let image = Image { path: "/var/lib/op-dbus.btrfs".into(), size: "20G".parse().unwrap() };
+        spec.btrfs.image = Some(image.clone());
+        (spec, image)
+    }
+
+    fn no_image_yet() -> ImageSeen {
+        ImageSeen { file: ImageFile::Missing, mounted: Mounted::No, half_made: false, unit: None }
+    }
+
+    #[test]
+    fn a_bare_host_gets_everything_in_order_and_a_whole_one_nothing() {
+        let spec = HostSpec::default();
+        assert_eq!(
+            words(&spec, &bare()),
+            [
+                "Create directory /var/lib/op-dbus: root:root 0755",
+                "Create subvolume /var/lib/op-dbus/@cache: root:root 0750",
+                "Create subvolume /var/lib/op-dbus/@timing: root:root 0700",
+                "Create subvolume /var/lib/op-dbus/@vectors: root:root 0750",
+                "Create subvolume /var/lib/op-dbus/@state: root:root 0755",
+                "Create subvolume /var/lib/op-dbus/@snapshots: root:root 0750",
+                "Create subvolume /var/lib/op-dbus/@plugins: root:root 0750",
+                "Create subvolume /var/lib/op-dbus/@templates: root:root 0755",
+                "Create directory /var/lib/op-dbus/@cache/embeddings: root:root 0750",
+                "Create directory /var/lib/op-dbus/@cache/queries: root:root 0750",
+                "Create directory /var/lib/op-dbus/@cache/blocks: root:root 0750",
+                "Create directory /var/lib/op-dbus/containers: root:root 0711",
+            ]
+        );
+        let deep = words(&spec, &StorageSeen { above: false, ..bare() });
+        assert_eq!(deep[0], "Create directory /var/lib: above the base path");
+        assert!(words(&spec, &whole(&spec)).is_empty());
+    }
+
+    #[test]
+    fn no_btrfs_and_no_image_is_refused_with_both_ways_out() {
+        let error = error(&HostSpec::default(), &StorageSeen { on_btrfs: false, ..bare() });
+        assert_eq!(error.kind(), Kind::Invalid);
+        let next = error.next().unwrap();
+        assert!(next.contains("mount a btrfs file system at /var/lib/op-dbus"), "{next}");
+        assert!(next.contains("btrfs.image") && next.contains("--btrfs-image"), "{next}");
+    }
+
+    #[test]
+    fn an_image_is_made_and_mounted_before_what_lies_in_it() {
+        let (spec, _) = with_image();
+        let mut seen = StorageSeen { on_btrfs: false, image: Some(no_image_yet()), ..bare() };
+        let all = words(&spec, &seen);
+        assert_eq!(
+            all[..3],
+            [
+                "Create btrfs image /var/lib/op-dbus.btrfs: 20G, sparse",
+                "Update mount /var/lib/op-dbus: the image /var/lib/op-dbus.btrfs",
+                "Update directory /var/lib/op-dbus: marked as ours (storage)",
+            ]
+        );
+        let unit = UnitSeen { path: "/u/x.mount".into(), file: FileState::Missing, enabled: false };
+        seen.image = Some(ImageSeen { half_made: true, unit: Some(unit), ..no_image_yet() });
+        assert_eq!(
+            words(&spec, &seen)[..4],
+            [
+                "Remove /var/lib/.opdbus-new-op-dbus.btrfs: left half made by a run that was stopped",
+                "Create btrfs image /var/lib/op-dbus.btrfs: 20G, sparse",
+                "Create unit /u/x.mount: ",
+                "Update unit var-lib-op\\x2ddbus.mount: enabled, so that it is mounted at boot",
+            ]
+        );
+    }
+
+    #[test]
+    fn an_image_that_is_mounted_is_left_as_it_is_whatever_size_the_host_spec_says() {
+        let (spec, _) = with_image();
+        let unit = UnitSeen { path: "/u/x.mount".into(), file: FileState::Edited, enabled: true };
+        let image =
+            ImageSeen { file: ImageFile::Btrfs, mounted: Mounted::Image, half_made: false, unit: Some(unit) };
+        let seen = StorageSeen { image: Some(image), ..whole(&spec) };
+        assert!(words(&spec, &seen).is_empty());
+    }
+
+    #[test]
+    fn an_image_never_hides_or_replaces_what_is_there() {
+        let (spec, _) = with_image();
+        for (there, says, advises) in [
+            (ImageSeen { mounted: Mounted::NoAndNotEmpty, ..no_image_yet() }, "would hide", "`mv "),
+            (ImageSeen { mounted: Mounted::Other, ..no_image_yet() }, "something else is mounted", "umount"),
+            (ImageSeen { file: ImageFile::Other, ..no_image_yet() }, "left as it is", "btrfs.image.path"),
+            (ImageSeen { mounted: Mounted::Image, ..no_image_yet() }, "the file is gone", "cp -a"),
+        ] {
+            let error = error(&spec, &StorageSeen { image: Some(there), ..bare() });
+            assert_eq!(error.kind(), Kind::Conflict);
+            assert!(error.to_string().contains(says), "{error}");
+            assert!(error.next().unwrap().contains(advises), "{error:?}");
+        }
+    }
+
+    #[test]
+    fn a_base_path_of_the_admins_is_left_alone_if_it_is_safe_and_refused_if_not() {
+        let spec = HostSpec::default();
+        let with = |owner: &str, mode| {
+            let mut base = attributes(mode, None);
+            owner.clone_into(&mut base.owner);
+            StorageSeen { base: Found::Subvolume(base), ..whole(&spec) }
+        };
+        assert!(words(&spec, &with("root", 0o755)).is_empty());
+        for (owner, mode) in [("alice", 0o755), ("root", 0o777), ("root", 0o775), ("root", 0o700)] {
+            let error = error(&spec, &with(owner, mode));
+            assert_eq!(error.kind(), Kind::Conflict, "{owner} {mode:o}");
+            assert!(error.next().unwrap().contains("chmod 0755 /var/lib/op-dbus"));
+        }
+    }
+
+    #[test]
+    fn what_is_ours_and_differs_is_put_right_and_what_is_half_made_removed() {
+        let spec = HostSpec::default();
+        let mut seen = whole(&spec);
+        seen.places.insert("@timing".into(), Found::Subvolume(attributes(0o755, Some(TAG))));
+        seen.leftovers = vec![Leftover { path: "/var/lib/op-dbus/.opdbus-new-@state".into(), ours: true }];
+        assert_eq!(
+            words(&spec, &seen),
+            [
+                "Remove /var/lib/op-dbus/.opdbus-new-@state: left half made by a run that was stopped",
+                "Update subvolume /var/lib/op-dbus/@timing: mode 0700 instead of 0755",
+            ]
+        );
+    }
+
+    #[test]
+    fn where_systemd_runs_the_host_the_image_is_mounted_by_a_unit_that_an_edit_survives() {
+        let dir = tempfile::tempdir().unwrap();
+        let recorded = Recorded::new(|_| Ok(Output::default()));
+        let mut host = Host { run: Runner::new(recorded.clone()), ..Host::default() };
+        host.paths.etc = dir.path().join("etc");
+        host.paths.units = dir.path().join("units");
+        std::fs::create_dir(&host.paths.units).unwrap();
+        let (mut spec, image) = with_image();
+        spec.btrfs.base_path = dir.path().join("base");
+        spec.btrfs.image = Some(Image { path: dir.path().join("image"), ..image });
+        let run = |spec: &HostSpec| {
+            let cx = Context { host: &host, spec, progress: &Silent };
+            let plan = StorageComponent.plan(spec, &observe(&cx, true).unwrap()).unwrap();
+            for change in &plan {
+                if matches!(change, StorageChange::WriteUnit { .. } | StorageChange::EnableUnit { .. }) {
+                    StorageComponent.apply(&cx, change).unwrap();
+                }
+            }
+            plan
+        };
+        let plan = run(&spec);
+        assert!(plan.iter().any(|c| matches!(c, StorageChange::Mount { by_unit: true, .. })), "{plan:?}");
+        let unit = image::unit_name(&spec.btrfs.base_path);
+        let enable = crate::run::Invocation::new("systemctl").args(["enable", &unit]).to_string();
+        assert_eq!(recorded.calls(), ["systemctl daemon-reload".to_owned(), enable]);
+
+        let path = host.paths.units.join(&unit);
+        assert!(std::fs::read_to_string(&path).unwrap().contains("compress=zstd:3"));
+        std::fs::write(&path, "mine").unwrap();
+        spec.btrfs.compression_level = 9;
+        run(&spec);
+        assert_eq!(std::fs::read(&path).unwrap(), b"mine");
+        let beside = std::fs::read_to_string(format!("{}.opdbus-new", path.display())).unwrap();
+        assert!(beside.contains("compress=zstd:9"), "{beside}");
+        let cx = Context { host: &host, spec: &spec, progress: &Silent };
+        let seen = observe(&cx, true).unwrap().image.unwrap().unit.unwrap();
+        assert_eq!(seen.file, FileState::Edited, "the new one is beside: there is nothing more to do");
+    }
 }

@@ -9,8 +9,9 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{CWD, RenameFlags};
 use serde::Serialize;
 
+use super::StorageError;
 use super::mounts::{self, Mount};
-use super::{StorageError, place};
+use super::place::{self, Leftover, PlaceError};
 use crate::engine::Context;
 use crate::files::{self, FileState, Managed};
 use crate::run::Invocation;
@@ -192,8 +193,19 @@ pub(super) fn enable_unit(cx: &Context<'_>) -> Result<(), StorageError> {
 }
 
 /// The record of the unit files is in `/etc/opdbus`: the base path is not mounted yet when the unit is written.
+fn record_path(cx: &Context<'_>) -> PathBuf {
+    cx.host.paths.etc.join("managed-files.json")
+}
+
 fn units_record(cx: &Context<'_>) -> Managed {
-    Managed::new(cx.host.paths.etc.join("managed-files.json"))
+    Managed::new(record_path(cx))
+}
+
+/// What a run left that was stopped while it wrote the unit.
+pub(super) fn unit_leftovers(cx: &Context<'_>) -> Result<Vec<Leftover>, PlaceError> {
+    let mut all = Leftover::of_file(&unit_path(cx))?;
+    all.extend(Leftover::of_file(&record_path(cx))?);
+    Ok(all)
 }
 
 fn unit_path(cx: &Context<'_>) -> PathBuf {

@@ -459,6 +459,18 @@ impl Leftover {
 
     /// What is left in a directory, by name.
     pub fn list(directory: &Path) -> Result<Vec<Self>, PlaceError> {
+        Self::list_prefix(directory, STAGED.as_ref())
+    }
+
+    /// What is left beside a file by `files::replace`. For directories that others write to without the
+    /// engine's lock: what they are writing at this moment is no leftover.
+    pub fn of_file(path: &Path) -> Result<Vec<Self>, PlaceError> {
+        let mut prefix = staged(path).file_name().unwrap_or_default().to_owned();
+        prefix.push("-");
+        Self::list_prefix(path.parent().unwrap_or(Path::new("/")), &prefix)
+    }
+
+    fn list_prefix(directory: &Path, prefix: &std::ffi::OsStr) -> Result<Vec<Self>, PlaceError> {
         let entries = match std::fs::read_dir(directory) {
             Ok(entries) => entries,
             Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
@@ -469,7 +481,7 @@ impl Leftover {
         let mut paths = Vec::new();
         for entry in entries {
             let name = entry.map_err(failed("list", directory))?.file_name();
-            if name.as_encoded_bytes().starts_with(STAGED.as_bytes()) {
+            if name.as_encoded_bytes().starts_with(prefix.as_encoded_bytes()) {
                 paths.push(directory.join(name));
             }
         }
