@@ -459,7 +459,8 @@ fn the_program_plans_and_its_exit_status_tells_what_is_wrong() {
     assert_eq!((status, out.as_str()), (Some(5), ""));
     assert_eq!(error["error"]["kind"], "conflict");
 
-    spec.btrfs.base_path = "/dev/shm/opdbus-test-no-btrfs".into();
+    let elsewhere = tempfile::tempdir_in("/dev/shm").unwrap();
+    spec.btrfs.base_path = elsewhere.path().join("base");
     assert_eq!(program(&fs, "apply", &spec).2, Some(3));
     assert!(!spec.btrfs.base_path.exists());
 }

@@ -2,123 +2,28 @@
 //! What is found at a place is compared with it, made beside under a temporary name and renamed, or
 //! put right where it is ours; what is not ours is refused and left as it is.
 
-use std::io;
+mod error;
+mod found;
+mod leftover;
+
 use std::path::{Path, PathBuf};
 
-use nix::unistd::{Gid, Group, Uid, User};
+use nix::unistd::{Gid, Group};
 use rustix::fs::{CWD, Mode, OFlags, RenameFlags};
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 
-use super::subvolume::{self, SubvolumeError};
+use super::subvolume;
 use crate::engine::{Action, Change};
-use crate::fault::{Fault, Kind};
+use error::failed;
+use found::octal;
+use leftover::remove_leftover;
 
-/// What the name of a thing begins with that is being made and has not got its final name yet.
-const STAGED: &str = ".opdbus-new-";
+pub use error::PlaceError;
+pub use found::{Attributes, Found};
+pub use leftover::{Leftover, staged};
+
 /// The one algorithm used; why is in `docs/corrections.md`.
 const ALGORITHM: &str = "zstd";
-
-/// Why a place could not be made what it shall be.
-#[derive(Debug, thiserror::Error)]
-pub enum PlaceError {
-    /// Something of another kind is where a subvolume or directory shall be.
-    #[error("cannot create the {shape} {}: a {found} is in the way", .path.display())]
-    InTheWay {
-        /// What shall be there.
-        shape: Shape,
-        /// Where.
-        path: PathBuf,
-        /// What is there.
-        found: &'static str,
-    },
-    /// There is one already, but it is not marked as ours.
-    #[error("the {shape} {} is there already and was not made by operation-dbus", .path.display())]
-    Foreign {
-        /// What it is.
-        shape: Shape,
-        /// Where.
-        path: PathBuf,
-        /// The marker that would make it ours.
-        tag: &'static str,
-    },
-    /// Something bears a name that only half-made things of ours bear, and is not one.
-    #[error("{} has a name of ours and content that is not ours", .path.display())]
-    NotALeftover {
-        /// Where.
-        path: PathBuf,
-    },
-    /// A group that shall own it does not exist.
-    #[error("the group {group}, which shall own {}, does not exist", .path.display())]
-    NoGroup {
-        /// The group.
-        group: String,
-        /// What it shall own.
-        path: PathBuf,
-    },
-    /// A subvolume's own trouble.
-    #[error(transparent)]
-    Subvolume(#[from] SubvolumeError),
-    /// The kernel refused.
-    #[error("cannot {verb} {}", .path.display())]
-    Io {
-        /// What was tried.
-        verb: &'static str,
-        /// On what.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: io::Error,
-    },
-}
-
-impl Fault for PlaceError {
-    fn kind(&self) -> Kind {
-        match self {
-            Self::InTheWay { .. } | Self::Foreign { .. } | Self::NotALeftover { .. } => Kind::Conflict,
-            Self::NoGroup { .. } => Kind::NotFound,
-            Self::Subvolume(error) => error.kind(),
-            Self::Io { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => Kind::Denied,
-            Self::Io { .. } => Kind::Failed,
-        }
-    }
-    fn next(&self) -> Option<String> {
-        match self {
-            Self::InTheWay { path, found, .. } => {
-                let (at, old) = (path.display(), aside(path));
-                let first = format!("move it away: `mv {at} {old}`, and apply again");
-                Some(if *found == "plain directory" {
-                    format!("{first}; then bring its content back: `cp -a --reflink=auto {old}/. {at}/`")
-                } else {
-                    first
-                })
-            }
-            Self::Foreign { path, tag, .. } => Some(format!(
-                "hand it over: `setfattr -n user.opdbus -v {tag} {0}`; or move it away: `mv {0} {1}`",
-                path.display(),
-                aside(path)
-            )),
-            Self::NotALeftover { path } => Some(format!(
-                "look at it and rename it: `mv {} {}`",
-                path.display(),
-                path.with_file_name("kept").display()
-            )),
-            Self::NoGroup { group, .. } => Some(format!("`groupadd --system {group}`")),
-            Self::Subvolume(error) => error.next(),
-            Self::Io { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
-                Some("run it as root".into())
-            }
-            Self::Io { .. } => None,
-        }
-    }
-}
-
-fn aside(path: &Path) -> String {
-    format!("{}.old", path.display())
-}
-
-fn failed(verb: &'static str, path: &Path) -> impl FnOnce(io::Error) -> PlaceError {
-    move |source| PlaceError::Io { verb, path: path.to_owned(), source }
-}
 
 /// What a place is made of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -137,94 +42,6 @@ impl std::fmt::Display for Shape {
             Self::Directory => "directory",
         })
     }
-}
-
-/// What is known of a directory or subvolume that was found.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Attributes {
-    /// The owner's name, or number where it has none.
-    pub owner: String,
-    /// The group's name, or number where it has none.
-    pub group: String,
-    /// The permission bits.
-    #[serde(serialize_with = "octal")]
-    pub mode: u32,
-    /// The component that made it; `None` where it is not ours.
-    pub marker: Option<String>,
-    /// The compression property.
-    pub compression: Option<String>,
-    /// Whether there is nothing in it. Not shown: what is in it is other components' business.
-    #[serde(skip)]
-    pub empty: bool,
-}
-
-#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
-fn octal<S: Serializer>(mode: &u32, to: S) -> Result<S::Ok, S::Error> {
-    to.collect_str(&format_args!("{mode:04o}"))
-}
-
-/// What was found at a path.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(tag = "kind", rename_all = "kebab-case")]
-pub enum Found {
-    /// Nothing.
-    Missing,
-    /// A subvolume.
-    Subvolume(Attributes),
-    /// A plain directory.
-    Directory(Attributes),
-    /// A file, a link or another thing that is no directory.
-    Other,
-}
-
-impl Found {
-    /// Looks at a path; a link is not followed.
-    pub fn read(path: &Path) -> Result<Self, PlaceError> {
-        use std::os::unix::fs::MetadataExt;
-        let look = || failed("look at", path);
-        let metadata = match std::fs::symlink_metadata(path) {
-            Ok(metadata) => metadata,
-            Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
-                return Ok(Self::Missing);
-            }
-            Err(error) => return Err(look()(error)),
-        };
-        if !metadata.is_dir() {
-            return Ok(Self::Other);
-        }
-        let attributes = Attributes {
-            owner: owner_name(metadata.uid()),
-            group: group_name(metadata.gid()),
-            mode: metadata.mode() & 0o7777,
-            marker: subvolume::marker(path)?,
-            compression: subvolume::compression(path)?,
-            empty: std::fs::read_dir(path).map_err(look())?.next().is_none(),
-        };
-        Ok(if subvolume::is_subvolume(path).map_err(look())? {
-            Self::Subvolume(attributes)
-        } else {
-            Self::Directory(attributes)
-        })
-    }
-
-    /// What is known of it, where it is a directory or subvolume.
-    #[must_use]
-    pub fn attributes(&self) -> Option<&Attributes> {
-        match self {
-            Self::Subvolume(attributes) | Self::Directory(attributes) => Some(attributes),
-            Self::Missing | Self::Other => None,
-        }
-    }
-}
-
-fn owner_name(uid: u32) -> String {
-    let known = User::from_uid(Uid::from_raw(uid)).ok().flatten();
-    known.map_or_else(|| uid.to_string(), |user| user.name)
-}
-
-fn group_name(gid: u32) -> String {
-    let known = Group::from_gid(Gid::from_raw(gid)).ok().flatten();
-    known.map_or_else(|| gid.to_string(), |group| group.name)
 }
 
 /// A directory or subvolume that shall be there. The owner is always root.
@@ -427,93 +244,10 @@ impl PlaceChange {
     }
 }
 
-/// The name under which the thing at `path` is made.
-#[must_use]
-pub fn staged(path: &Path) -> PathBuf {
-    let mut name = std::ffi::OsString::from(STAGED);
-    name.push(path.file_name().unwrap_or_default());
-    path.with_file_name(name)
-}
-
-/// A half-made thing that a run left which was stopped.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Leftover {
-    /// Where it is.
-    pub path: PathBuf,
-    /// Whether it can be told to be ours: it is marked, or there is nothing in it.
-    pub ours: bool,
-}
-
-impl Leftover {
-    /// What is left of the thing at `path`, if anything.
-    pub fn at(path: PathBuf) -> Result<Option<Self>, PlaceError> {
-        Ok(match Found::read(&path)? {
-            Found::Missing => None,
-            // Files are written under such names too (`files::replace`), and nobody else does.
-            Found::Other => Some(Self { path, ours: true }),
-            Found::Subvolume(a) | Found::Directory(a) => {
-                Some(Self { path, ours: a.marker.is_some() || a.empty })
-            }
-        })
-    }
-
-    /// What is left in a directory, by name.
-    pub fn list(directory: &Path) -> Result<Vec<Self>, PlaceError> {
-        Self::list_prefix(directory, STAGED.as_ref())
-    }
-
-    /// What is left beside a file by `files::replace`. For directories that others write to without the
-    /// engine's lock: what they are writing at this moment is no leftover.
-    pub fn of_file(path: &Path) -> Result<Vec<Self>, PlaceError> {
-        let mut prefix = staged(path).file_name().unwrap_or_default().to_owned();
-        prefix.push("-");
-        Self::list_prefix(path.parent().unwrap_or(Path::new("/")), &prefix)
-    }
-
-    fn list_prefix(directory: &Path, prefix: &std::ffi::OsStr) -> Result<Vec<Self>, PlaceError> {
-        let entries = match std::fs::read_dir(directory) {
-            Ok(entries) => entries,
-            Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
-                return Ok(Vec::new());
-            }
-            Err(error) => return Err(failed("list", directory)(error)),
-        };
-        let mut paths = Vec::new();
-        for entry in entries {
-            let name = entry.map_err(failed("list", directory))?.file_name();
-            if name.as_encoded_bytes().starts_with(prefix.as_encoded_bytes()) {
-                paths.push(directory.join(name));
-            }
-        }
-        paths.sort();
-        Ok(paths.into_iter().map(Self::at).collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect())
-    }
-
-    /// The change that removes it; an error where it is not ours.
-    pub fn removal(&self) -> Result<PlaceChange, PlaceError> {
-        if self.ours {
-            Ok(PlaceChange::Remove { path: self.path.clone() })
-        } else {
-            Err(PlaceError::NotALeftover { path: self.path.clone() })
-        }
-    }
-}
-
-fn remove_leftover(path: &Path) -> Result<(), PlaceError> {
-    let Some(leftover) = Leftover::at(path.to_owned())? else { return Ok(()) };
-    leftover.removal()?;
-    let result = match Found::read(path)? {
-        Found::Missing => Ok(()),
-        Found::Other => std::fs::remove_file(path),
-        Found::Directory(_) => std::fs::remove_dir_all(path),
-        Found::Subvolume(_) => return Ok(subvolume::delete(path)?),
-    };
-    result.map_err(failed("remove", path))
-}
-
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+    use crate::fault::{Fault, Kind};
 
     pub(crate) fn attributes(mode: u32, marker: Option<&str>) -> Attributes {
         Attributes {
@@ -586,19 +320,5 @@ pub(crate) mod tests {
         let change = place.compare(&Found::Directory(there)).unwrap().unwrap();
         assert_eq!(change.detail(), "marked as ours (sockets)");
         assert!(place.inside_ours().compare(&full).unwrap().is_some());
-    }
-
-    #[test]
-    fn content_that_is_not_ours_is_not_taken_for_a_leftover() {
-        let foreign = Leftover { path: "/b/.opdbus-new-@cache".into(), ours: false };
-        assert_eq!(foreign.removal().unwrap_err().kind(), Kind::Conflict);
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join(".opdbus-new-@cache");
-        std::fs::create_dir(&path).unwrap();
-        assert!(Leftover::list(dir.path()).unwrap()[0].ours);
-        std::fs::write(path.join("f"), "").unwrap();
-        assert!(!Leftover::list(dir.path()).unwrap()[0].ours);
-        assert!(PlaceChange::Remove { path: path.clone() }.apply().is_err());
-        assert!(path.join("f").exists());
     }
 }
