@@ -66,6 +66,13 @@ impl Paths {
         self.etc.join("config.json")
     }
 
+    /// LXC's own directory: the configuration of each container that was started, rendered anew each time. It is not
+    /// with the containers, which are closed to their own roots' ids, as LXC looks here with those rights.
+    #[must_use]
+    pub fn lxc(&self) -> PathBuf {
+        self.run.join("lxc")
+    }
+
     /// The engine's lock.
     #[must_use]
     pub fn lock(&self) -> PathBuf {
@@ -117,7 +124,7 @@ impl Tree {
     pub fn containers(&self) -> PathBuf {
         self.0.join("containers")
     }
-    /// A container's directory: `container.json`, `config` (LXC's) and `rootfs`, a subvolume.
+    /// A container's directory: `container.json`, `console.log` and `rootfs`, a subvolume.
     #[must_use]
     pub fn container(&self, name: &ContainerName) -> PathBuf {
         self.containers().join(name)

@@ -19,7 +19,7 @@ pub fn components() -> Vec<Box<dyn Stage>> {
     vec![
         Box::new(StorageComponent),
         Box::new(PluginsComponent),
-        Box::new(SocketsComponent),
+        Box::new(SocketsComponent::default()),
         Box::new(LedgerComponent::default()),
         Box::new(UnitsComponent::default()),
         Box::new(BridgeComponent),

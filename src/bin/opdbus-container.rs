@@ -35,17 +35,17 @@ struct Arguments {
 enum What {
     #[command(flatten)]
     Component(Verb),
-    /// Run a container in the foreground until it ends (the unit's ExecStart).
+    /// Run a container in the foreground until it ends (the unit's `ExecStart`).
     Run {
         /// The container.
         name: ContainerName,
     },
-    /// Wait until a container's init runs (the unit's ExecStartPost).
+    /// Wait until a container's init runs (the unit's `ExecStartPost`).
     Wait {
         /// The container.
         name: ContainerName,
     },
-    /// Ask a container's init to shut down, and end it after 30 seconds (the unit's ExecStop).
+    /// Ask a container's init to shut down, and end it after 30 seconds (the unit's `ExecStop`).
     Halt {
         /// The container.
         name: ContainerName,
@@ -78,7 +78,7 @@ fn run(arguments: &Arguments) -> Result<(), Report> {
     let cx = Context { host: &host, spec: &spec, progress: &Silent };
     let tree = Tree::new(&spec.btrfs.base_path);
     let lxc = |tool: &str, name: &ContainerName| {
-        Invocation::new(tool).arg("--name").arg(name.as_str()).arg("--lxcpath").arg(tree.containers())
+        Invocation::new(tool).arg("--name").arg(name.as_str()).arg("--lxcpath").arg(host.paths.lxc())
     };
     match &arguments.command {
         What::Component(_) | What::StartHook => Ok(()),
@@ -92,17 +92,12 @@ fn run(arguments: &Arguments) -> Result<(), Report> {
                 .arg("--foreground")
                 .args(["--name", name.as_str()])
                 .arg("--lxcpath")
-                .arg(tree.containers())
+                .arg(host.paths.lxc())
                 .exec();
             Err(Report::new(Kind::Unavailable, format!("cannot run lxc-start: {error}"))
                 .with_next("on Debian: apt install lxc"))
         }
-        What::Wait { name } => {
-            let call = lxc("lxc-wait", name)
-                .args(["--state", "RUNNING", "--timeout", "30"])
-                .time_limit(Duration::from_secs(40));
-            Ok(host.run.run(&call).map(drop)?)
-        }
+        What::Wait { name } => wait(&host, || lxc("lxc-wait", name)),
         What::Halt { name } => {
             let call = lxc("lxc-stop", name).args(["--timeout", "30"]).time_limit(Duration::from_secs(60));
             let output = host.run.output(&call)?;
@@ -125,6 +120,22 @@ fn run(arguments: &Arguments) -> Result<(), Report> {
             Ok(host.run.run(&call).map(drop)?)
         }
     }
+}
+
+/// Waits for the container's init, for half a minute at most; no longer than the unit's main process lives
+/// (systemd names it in `MAINPID`).
+fn wait(host: &opdbus::engine::Host, lxc_wait: impl Fn() -> Invocation) -> Result<(), Report> {
+    let main = std::env::var("MAINPID").ok().map(|pid| format!("/proc/{pid}"));
+    for _ in 0..30 {
+        let call = lxc_wait().args(["--state", "RUNNING", "--timeout", "1"]);
+        if host.run.output(&call)?.status == 0 {
+            return Ok(());
+        }
+        if main.as_ref().is_some_and(|main| !Path::new(main).exists()) {
+            return Err(Report::new(Kind::Failed, "the container ended before its init ran"));
+        }
+    }
+    Err(Report::new(Kind::Failed, "the container's init did not run within 30 s"))
 }
 
 fn this_program() -> Result<String, Report> {

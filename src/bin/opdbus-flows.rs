@@ -29,7 +29,7 @@ struct Arguments {
 enum What {
     #[command(flatten)]
     Component(Verb),
-    /// Keep the flows on our bridge that are not ours over a restart of ovs-vswitchd (the unit's ExecStop).
+    /// Keep the flows on our bridge that are not ours over a restart of ovs-vswitchd (the unit's `ExecStop`).
     Save,
     /// Put back the flows that `save` kept and that are not there.
     Restore,

@@ -1,4 +1,4 @@
-//! The storage helper.
+//! The helper for the data on disk: base path, image, subvolumes, plugins, socket directories.
 
 use std::process::ExitCode;
 
@@ -9,26 +9,46 @@ use opdbus::plugins::PluginsComponent;
 use opdbus::sockets::SocketsComponent;
 use opdbus::storage::StorageComponent;
 
-/// Subvolumes, plugins and socket directories below the base path.
-///
-/// Works on the host spec without the daemon. What is not ours is never changed: a directory or subvolume
-/// in the way is an error that says how to move it. A second apply changes nothing.
+/// Make the data on disk what the host spec says: subvolumes, plugins, socket directories
 #[derive(Parser)]
-#[command(
-    version,
-    after_help = "Exit status: 0 done, 1 failed, 2 usage, 3 invalid, 4 not found, 5 conflict, 6 denied,\n7 unavailable, 8 another run is under way."
-)]
+#[command(version, after_long_help = EXTRA)]
+#[command(long_about = "\
+Make the data on disk what the host spec says.
+
+It makes the base path (btrfs.basePath), and where btrfs.image is given, the file that holds a btrfs \
+file system, with its mount unit; the subvolumes of btrfs.subvolumes, compressed with zstd; a subvolume \
+with plugin.toml and semantic-mapping.toml for each plugin; and the directories of the sockets, with the \
+group opdbus.
+
+What is not ours is never changed: a plain directory in the way, a subvolume without our marker or a file \
+that was edited stays, and the message says what to do. Nothing is ever deleted but what a stopped run left \
+half made. The level of compression is the file system's, by its first mount; `status` shows it among the \
+options of the mount.")]
 struct Arguments {
-    #[command(flatten)]
-    common: Common,
     #[command(subcommand)]
     verb: Verb,
+    #[command(flatten)]
+    common: Common,
 }
 
+const EXTRA: &str = "\
+Exit status:
+  0  done, or nothing to change     5  something that is not ours is in the way
+  1  it was tried and failed        6  not permitted: run it as root
+  2  wrong usage                    7  a tool is missing
+  3  the host spec is wrong         8  another run is going on
+  4  the host spec is not there
+
+Examples:
+  opdbus-storage plan                      what would be changed
+  opdbus-storage apply                     change it
+  opdbus-storage status --json             what is there
+  opdbus-storage plan --config new.json    with another host spec";
+
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
     init_logging();
-    let stages: Vec<Box<dyn Stage>> =
-        vec![Box::new(StorageComponent), Box::new(PluginsComponent), Box::new(SocketsComponent)];
-    finish(arguments.common.json, component_verb(&stages, arguments.verb, &arguments.common))
+    let Arguments { verb, common } = Arguments::parse();
+    let stages: [Box<dyn Stage>; 3] =
+        [Box::new(StorageComponent), Box::new(PluginsComponent), Box::new(SocketsComponent::default())];
+    finish(common.json, component_verb(&stages, verb, &common))
 }

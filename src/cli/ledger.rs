@@ -83,7 +83,7 @@ pub fn init(db: &Path, caller: &Caller, etc: &Path, out: Out) -> Result<(), Repo
 /// `ledger verify`. The error is what was found.
 pub fn verify(db: &Path, out: Out) -> Result<(), Report> {
     let verification = Ledger::read(db, Ledger::verify)?;
-    out.answer(&verification, |v| text::verification(v));
+    out.answer(&verification, text::verification);
     match &verification.first_bad {
         None => Ok(()),
         Some(first) => {

@@ -62,7 +62,7 @@ impl Lxc {
             .arg("--name")
             .arg(name.as_str())
             .arg("--lxcpath")
-            .arg(cx.tree().containers())
+            .arg(cx.host.paths.lxc())
             .args([
                 "--clear-env",
                 "--keep-var=TERM",
@@ -97,9 +97,9 @@ impl Backend for Lxc {
             return Ok(());
         }
         let journal =
-            Invocation::new("journalctl").args(["--no-pager", "-o", "cat", "-n", "6", "-u"]).arg(unit(name));
+            Invocation::new("journalctl").args(["--no-pager", "-o", "cat", "-n", "20", "-u"]).arg(unit(name));
         let why = cx.host.run.output(&journal).map(|o| o.text()).unwrap_or_default();
-        let why = why.lines().map(str::trim).filter(|l| !l.is_empty()).collect::<Vec<_>>().join("; ");
+        let why = reasons(&why);
         let why =
             if why.is_empty() { String::from_utf8_lossy(&output.stderr).trim().to_owned() } else { why };
         Err(ContainerError::Start { name: name.clone(), why })
@@ -149,6 +149,15 @@ fn console_log(tree: &Tree, record: &Record) -> std::path::PathBuf {
     tree.container(&record.name).join("console.log")
 }
 
+/// What LXC and our own program said in a unit's journal since it was last started; not what systemd said of it.
+fn reasons(journal: &str) -> String {
+    let last = journal.rfind("Starting ").unwrap_or(0);
+    let said = journal[last..].lines().map(str::trim);
+    let said = said.filter(|line| line.starts_with("lxc-") || line.starts_with("error:"));
+    let said = said.filter(|line| !line.contains("Additional information can be obtained"));
+    said.collect::<Vec<_>>().join("; ")
+}
+
 /// The container of a line of `systemctl list-units`.
 fn container_of_line(line: &str) -> Option<ContainerName> {
     let unit = line.split_whitespace().next()?;
@@ -159,6 +168,13 @@ fn container_of_line(line: &str) -> Option<ContainerName> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_reason_of_a_failed_start_is_what_lxc_said_last() {
+        let journal = "Starting x\nlxc-start: old\nFailed to start x\nStarting x\nlxc-start: no bridge\n\
+                       x.service: Failed with result 'exit-code'.\nerror: ended\n";
+        assert_eq!(reasons(journal), "lxc-start: no bridge; error: ended");
+    }
 
     #[test]
     fn containers_are_read_from_the_list_of_units() {

@@ -10,6 +10,11 @@ use crate::paths::Tree;
 /// Where sockets are inside every container, whatever the host's base path is.
 pub const SOCKETS_INSIDE: &str = "var/lib/op-dbus/sockets/containers";
 
+/// Where the unit of a container finds its root file system and the directories of all sockets (`BindPaths=` of
+/// opdbus-container@.service): LXC looks for them as the container's root, which does not get at the originals.
+const ROOTFS_OF_UNIT: &str = "/run/opdbus-rootfs";
+const SOCKETS_OF_UNIT: &str = "/run/opdbus-sockets";
+
 /// What of the host shapes a container's configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HostFacts {
@@ -67,7 +72,7 @@ pub fn config(record: &Record, tree: &Tree, facts: &HostFacts) -> String {
         line("lxc.include", &share.join("nesting.conf").display().to_string());
     }
     line("lxc.uts.name", record.name.as_str());
-    line("lxc.rootfs.path", &format!("dir:{}", tree.container(&record.name).join("rootfs").display()));
+    line("lxc.rootfs.path", &format!("dir:{ROOTFS_OF_UNIT}"));
     // One image serves every id map: the mount is mapped, not the files.
     line("lxc.rootfs.options", "idmap=container");
     let first = record.first_id();
@@ -93,8 +98,7 @@ pub fn config(record: &Record, tree: &Tree, facts: &HostFacts) -> String {
         line(
             "lxc.mount.entry",
             &format!(
-                "{} {SOCKETS_INSIDE}/{name} none bind,create=dir,nosuid,nodev,noexec,idmap=container{options} 0 0",
-                tree.container_socket_dir(name).display()
+                "{SOCKETS_OF_UNIT}/{name} {SOCKETS_INSIDE}/{name} none bind,create=dir,nosuid,nodev,noexec,idmap=container{options} 0 0",
             ),
         );
     };

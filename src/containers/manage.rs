@@ -244,6 +244,7 @@ impl<'a> Containers<'a> {
         bridge::remove_port(self.cx, &record.interface())?;
         self.converge_flows()?;
         remove_directory(&doomed)?;
+        remove_directory(&self.cx.host.paths.lxc().join(name))?;
         self.remove_sockets(name)
     }
 
@@ -302,7 +303,9 @@ impl<'a> Containers<'a> {
         let record = self.get(name)?;
         self.make_sockets(&record)?;
         let facts = lxc::HostFacts::read(&self.cx.host.paths.lxc_share, self.cx.spec, start_hook);
-        let path = tree.container(name).join("config");
+        let directory = self.cx.host.paths.lxc().join(name);
+        std::fs::create_dir_all(&directory).map_err(io_error("make", &directory))?;
+        let path = directory.join("config");
         files::replace(&path, lxc::config(&record, &tree, &facts).as_bytes(), 0o644)
             .map_err(io_error("write", &path))?;
         Ok(path)
@@ -350,7 +353,8 @@ fn make_directory(path: &Path) -> Result<(), ContainerError> {
         Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists && path.is_dir() => return Ok(()),
         Err(source) => return Err(io_error("make", path)(source)),
     }
-    // Root inside, an unmapped id on the host, must be able to pass through.
+    // A socket's directory is passed through by every user of a container that was granted it. From the host
+    // it is closed by the directories above.
     let mode = rustix::fs::Mode::from_raw_mode(0o755);
     rustix::fs::chmod(path, mode).map_err(|e| io_error("set the mode of", path)(e.into()))
 }

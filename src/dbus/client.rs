@@ -101,7 +101,7 @@ impl Client {
             }
         });
         let reply = reply.map_err(report_of)?;
-        let text: String = reply.body().deserialize().map_err(|e| ClientError::Bus(e.into()))?;
+        let text: String = reply.body().deserialize().map_err(ClientError::Bus)?;
         Ok(serde_json::from_str(&text).map_err(ClientError::Answer)?)
     }
 

@@ -106,7 +106,7 @@ impl Manager {
         let progress = Signalled {
             connection: connection.clone(),
             runtime: tokio::runtime::Handle::current(),
-            caller: sender.into(),
+            caller: sender,
             operation: operation.clone(),
         };
         let name = operation.clone();
@@ -164,6 +164,7 @@ impl Manager {
     }
 
     /// The daemon's version.
+    #[allow(clippy::unused_self, reason = "zbus wants properties to have it")]
     #[zbus(property(emits_changed_signal = "const"))]
     fn version(&self) -> &'static str {
         env!("CARGO_PKG_VERSION")

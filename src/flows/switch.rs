@@ -54,7 +54,8 @@ pub(super) fn answers(cx: &Context<'_>) -> bool {
 /// would be overwritten: that is an error.
 pub(super) fn difference(cx: &Context<'_>, desired: &[Flow]) -> Result<Difference, FlowsError> {
     let file: String = desired.iter().map(|flow| flow.line() + "\n").collect();
-    let call = ofctl(cx, "diff-flows").arg("-").stdin(file);
+    // By a path: only then is it taken for a file.
+    let call = ofctl(cx, "diff-flows").arg("/dev/stdin").stdin(file);
     let output = cx.host.run.output(&call)?;
     // 2: they differ (ovs-ofctl(8)).
     if output.status != 0 && output.status != 2 {

@@ -86,6 +86,7 @@ pub struct Installer<'a> {
     spec: HostSpec,
     /// Whether the host spec is on disk already.
     configured: bool,
+    lock: Option<Lock>,
 }
 
 impl<'a> Installer<'a> {
@@ -102,7 +103,7 @@ impl<'a> Installer<'a> {
         } else {
             initial_spec(request)?
         };
-        Ok(Self { host, request, progress, detected, spec, configured })
+        Ok(Self { host, request, progress, detected, spec, configured, lock: None })
     }
 
     /// What the steps would do.
@@ -130,14 +131,19 @@ impl<'a> Installer<'a> {
     /// next run goes on from there.
     pub fn run(&mut self, watcher: &dyn Watcher) -> Result<Vec<StepOutcome>, Report> {
         let started = Instant::now();
-        let lock = Lock::take(&self.host.paths.lock(), std::time::Duration::from_secs(30))?;
+        self.take_lock()?;
         let mut done = Vec::new();
         let result = self.steps(watcher, &mut done);
-        drop(lock);
+        self.lock = None;
         let recorded = self.record(&done, result.as_ref().err(), started.elapsed());
         result?;
         recorded?;
         Ok(done)
+    }
+
+    fn take_lock(&mut self) -> Result<(), Report> {
+        self.lock = Some(Lock::take(&self.host.paths.lock(), std::time::Duration::from_secs(30))?);
+        Ok(())
     }
 
     fn steps(&mut self, watcher: &dyn Watcher, done: &mut Vec<StepOutcome>) -> Result<(), Report> {

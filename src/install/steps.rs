@@ -116,7 +116,10 @@ pub(super) fn apply(work: &Work, installer: &mut Installer<'_>) -> Result<Vec<Pl
             let mut changes =
                 programs::apply(installer.request.bin_dir.as_deref(), &installer.request.prefix)?;
             changes.extend(components(installer, &["units"])?);
+            // The units take the lock themselves.
+            installer.lock = None;
             services(installer, &changes)?;
+            installer.take_lock()?;
             changes.extend(components(installer, &["containers"])?);
             Ok(changes)
         }

@@ -9,6 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::call::Call;
+use super::given::Given;
 use super::registry::{Effect, Op};
 use crate::containers::{self, Backend, Containers, Lxc, Origin, Record};
 use crate::fault::{Kind, Report};
@@ -119,7 +120,8 @@ impl Shown {
 #[serde(deny_unknown_fields)]
 pub(super) struct Named {
     /// The container's name.
-    name: ContainerName,
+    #[arg(allow_hyphen_values = true)]
+    name: Given<ContainerName>,
 }
 
 /// An answer that is only that it was done.
@@ -145,7 +147,8 @@ pub(super) struct Create;
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct CreateArgs {
     /// The container's name: a-z, 0-9 and '-', beginning with a letter, at most 32 characters.
-    name: ContainerName,
+    #[arg(allow_hyphen_values = true)]
+    name: Given<ContainerName>,
     /// The template to clone.
     #[arg(long, default_value = "debian-base")]
     #[serde(default = "default_template")]
@@ -228,10 +231,11 @@ impl Op for Create {
     type Answer = Shown;
 
     fn target(args: &CreateArgs) -> String {
-        args.name.to_string()
+        args.name.raw().to_owned()
     }
 
     fn run(call: &Call<'_>, args: CreateArgs) -> Result<Shown, Report> {
+        let name = args.name.check()?;
         let limits = Limits { cores: args.cores, memory: args.memory, swap: args.swap };
         if limits.cores == 0 || limits.memory < 64 {
             return Err(Report::new(
@@ -254,16 +258,16 @@ impl Op for Create {
         let containers = Containers::new(&cx, &Lxc);
         let record = {
             let _lock = call.lock()?;
-            containers.create(&args.name, container, Origin::Manual)?
+            containers.create(&name, container, Origin::Manual)?
         };
         if args.no_start {
             return Ok(Shown::new(record, &BTreeSet::new()));
         }
-        if let Err(error) = containers.start(&args.name) {
+        if let Err(error) = containers.start(&name) {
             // A creation that fails leaves nothing behind.
             let _lock = call.lock()?;
-            if let Err(undo) = containers.delete(&args.name, true) {
-                tracing::warn!(container = %args.name, "cleaning up after a failed start: {undo}");
+            if let Err(undo) = containers.delete(&name, true) {
+                tracing::warn!(container = %name, "cleaning up after a failed start: {undo}");
             }
             return Err(error.into());
         }
@@ -332,12 +336,13 @@ impl Op for Show {
     type Answer = Shown;
 
     fn target(args: &Named) -> String {
-        args.name.to_string()
+        args.name.raw().to_owned()
     }
     fn run(call: &Call<'_>, args: Named) -> Result<Shown, Report> {
+        let name = args.name.check()?;
         let spec = call.spec()?;
         let cx = call.context(&spec);
-        let record = Containers::new(&cx, &Lxc).get(&args.name)?;
+        let record = Containers::new(&cx, &Lxc).get(&name)?;
         Ok(Shown::new(record, &Lxc.running(&cx)?))
     }
     fn text(shown: &Shown) -> String {
@@ -356,13 +361,14 @@ impl Op for Start {
     type Answer = Done;
 
     fn target(args: &Named) -> String {
-        args.name.to_string()
+        args.name.raw().to_owned()
     }
     fn run(call: &Call<'_>, args: Named) -> Result<Done, Report> {
+        let name = args.name.check()?;
         let spec = call.spec()?;
         let cx = call.context(&spec);
-        Containers::new(&cx, &Lxc).start(&args.name)?;
-        Ok(Done::new(format!("{} runs", args.name)))
+        Containers::new(&cx, &Lxc).start(&name)?;
+        Ok(Done::new(format!("{name} runs")))
     }
     fn text(done: &Done) -> String {
         done.text()
@@ -380,13 +386,14 @@ impl Op for Stop {
     type Answer = Done;
 
     fn target(args: &Named) -> String {
-        args.name.to_string()
+        args.name.raw().to_owned()
     }
     fn run(call: &Call<'_>, args: Named) -> Result<Done, Report> {
+        let name = args.name.check()?;
         let spec = call.spec()?;
         let cx = call.context(&spec);
-        Containers::new(&cx, &Lxc).stop(&args.name)?;
-        Ok(Done::new(format!("{} is stopped", args.name)))
+        Containers::new(&cx, &Lxc).stop(&name)?;
+        Ok(Done::new(format!("{name} is stopped")))
     }
     fn text(done: &Done) -> String {
         done.text()
@@ -400,7 +407,8 @@ pub(super) struct Delete;
 #[serde(deny_unknown_fields)]
 pub(super) struct DeleteArgs {
     /// The container's name.
-    name: ContainerName,
+    #[arg(allow_hyphen_values = true)]
+    name: Given<ContainerName>,
     /// Stop it first where it runs.
     #[arg(long)]
     #[serde(default)]
@@ -416,14 +424,15 @@ impl Op for Delete {
     type Answer = Done;
 
     fn target(args: &DeleteArgs) -> String {
-        args.name.to_string()
+        args.name.raw().to_owned()
     }
     fn run(call: &Call<'_>, args: DeleteArgs) -> Result<Done, Report> {
+        let name = args.name.check()?;
         let spec = call.spec()?;
         let cx = call.context(&spec);
         let _lock = call.lock()?;
-        Containers::new(&cx, &Lxc).delete(&args.name, args.force)?;
-        Ok(Done::new(format!("{} is deleted", args.name)))
+        Containers::new(&cx, &Lxc).delete(&name, args.force)?;
+        Ok(Done::new(format!("{name} is deleted")))
     }
     fn text(done: &Done) -> String {
         done.text()
@@ -437,7 +446,8 @@ pub(super) struct Exec;
 #[serde(deny_unknown_fields)]
 pub(super) struct ExecArgs {
     /// The container's name.
-    name: ContainerName,
+    #[arg(allow_hyphen_values = true)]
+    name: Given<ContainerName>,
     /// The command and its arguments.
     #[arg(trailing_var_arg = true, required = true, value_name = "COMMAND")]
     command: Vec<String>,
@@ -465,15 +475,16 @@ impl Op for Exec {
     type Answer = Ran;
 
     fn target(args: &ExecArgs) -> String {
-        args.name.to_string()
+        args.name.raw().to_owned()
     }
     fn run(call: &Call<'_>, args: ExecArgs) -> Result<Ran, Report> {
+        let name = args.name.check()?;
         if args.command.is_empty() {
             return Err(Report::new(Kind::Invalid, "no command was given"));
         }
         let spec = call.spec()?;
         let cx = call.context(&spec);
-        let record = Containers::new(&cx, &Lxc).get(&args.name)?;
+        let record = Containers::new(&cx, &Lxc).get(&name)?;
         if !Lxc.running(&cx)?.contains(&record.name) {
             return Err(containers::ContainerError::Stopped(record.name).into());
         }
@@ -498,7 +509,8 @@ pub(super) struct Logs;
 #[serde(deny_unknown_fields)]
 pub(super) struct LogsArgs {
     /// The container's name.
-    name: ContainerName,
+    #[arg(allow_hyphen_values = true)]
+    name: Given<ContainerName>,
     /// How many lines, from the end.
     #[arg(short = 'n', long, default_value_t = 50)]
     #[serde(default = "default_lines")]
@@ -527,12 +539,13 @@ impl Op for Logs {
     type Answer = Lines;
 
     fn target(args: &LogsArgs) -> String {
-        args.name.to_string()
+        args.name.raw().to_owned()
     }
     fn run(call: &Call<'_>, args: LogsArgs) -> Result<Lines, Report> {
+        let name = args.name.check()?;
         let spec = call.spec()?;
         let cx = call.context(&spec);
-        let record = Containers::new(&cx, &Lxc).get(&args.name)?;
+        let record = Containers::new(&cx, &Lxc).get(&name)?;
         let count = args.lines.min(10_000);
         let text = if args.journal {
             if !Lxc.running(&cx)?.contains(&record.name) {

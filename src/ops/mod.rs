@@ -5,6 +5,7 @@
 mod call;
 mod caller;
 mod containers;
+mod given;
 mod host;
 mod ledger;
 mod registry;

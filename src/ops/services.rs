@@ -31,7 +31,7 @@ pub(super) fn list() -> Result<Value, Report> {
                 &arguments,
             )
             .await?;
-        Ok(reply.body().deserialize::<Vec<Unit>>()?)
+        reply.body().deserialize::<Vec<Unit>>()
     });
     let mut units: Vec<Unit> = asked.map_err(failed)?;
     units.sort_by(|a, b| a.0.cmp(&b.0));

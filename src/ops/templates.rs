@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::call::Call;
 use super::containers::{Done, NoArgs};
+use super::given::Given;
 use super::registry::{Effect, Op, Privilege};
 use crate::fault::Report;
 use crate::name::TemplateName;
@@ -42,7 +43,8 @@ pub(super) struct Build;
 #[serde(deny_unknown_fields)]
 pub(super) struct BuildArgs {
     /// The template's name.
-    name: TemplateName,
+    #[arg(allow_hyphen_values = true)]
+    name: Given<TemplateName>,
     /// The release, where the host spec does not declare the template [default: stable].
     #[arg(long)]
     #[serde(default)]
@@ -71,30 +73,30 @@ impl Op for Build {
     type Answer = Done;
 
     fn target(args: &BuildArgs) -> String {
-        args.name.to_string()
+        args.name.raw().to_owned()
     }
     fn run(call: &Call<'_>, args: BuildArgs) -> Result<Done, Report> {
+        let name = args.name.check()?;
         let mut spec = call.spec()?;
-        let (template, origin) = match spec.templates.get(&args.name) {
-            Some(declared) => (declared.clone(), Origin::System),
-            None => {
-                let defaults = Template::default();
-                let template = Template {
-                    suite: args.suite.unwrap_or_else(|| defaults.suite.clone()),
-                    mirror: args.mirror,
-                    rootfs: args.rootfs,
-                    packages: args.packages,
-                    ..defaults
-                };
-                (template, Origin::User)
-            }
+        let (template, origin) = if let Some(declared) = spec.templates.get(&name) {
+            (declared.clone(), Origin::System)
+        } else {
+            let defaults = Template::default();
+            let template = Template {
+                suite: args.suite.unwrap_or_else(|| defaults.suite.clone()),
+                mirror: args.mirror,
+                rootfs: args.rootfs,
+                packages: args.packages,
+                ..defaults
+            };
+            (template, Origin::User)
         };
         // The same checks as for a declared one.
-        spec.templates.insert(args.name.clone(), template.clone());
+        spec.templates.insert(name.clone(), template.clone());
         crate::spec::check(&spec)?;
         let _lock = call.lock()?;
-        templates::build(&call.context(&spec), &args.name, &template, origin)?;
-        Ok(Done::new(format!("template {} is built", args.name)))
+        templates::build(&call.context(&spec), &name, &template, origin)?;
+        Ok(Done::new(format!("template {name} is built")))
     }
     fn text(done: &Done) -> String {
         done.text()
@@ -106,7 +108,8 @@ impl Op for Build {
 #[serde(deny_unknown_fields)]
 pub(super) struct Named {
     /// The template's name.
-    name: TemplateName,
+    #[arg(allow_hyphen_values = true)]
+    name: Given<TemplateName>,
 }
 
 /// `template.refresh`
@@ -121,13 +124,14 @@ impl Op for Refresh {
     type Answer = Done;
 
     fn target(args: &Named) -> String {
-        args.name.to_string()
+        args.name.raw().to_owned()
     }
     fn run(call: &Call<'_>, args: Named) -> Result<Done, Report> {
+        let name = args.name.check()?;
         let spec = call.spec()?;
         let _lock = call.lock()?;
-        templates::refresh(&call.context(&spec), &args.name)?;
-        Ok(Done::new(format!("template {} is refreshed", args.name)))
+        templates::refresh(&call.context(&spec), &name)?;
+        Ok(Done::new(format!("template {name} is refreshed")))
     }
     fn text(done: &Done) -> String {
         done.text()
@@ -146,13 +150,14 @@ impl Op for Remove {
     type Answer = Done;
 
     fn target(args: &Named) -> String {
-        args.name.to_string()
+        args.name.raw().to_owned()
     }
     fn run(call: &Call<'_>, args: Named) -> Result<Done, Report> {
+        let name = args.name.check()?;
         let spec = call.spec()?;
         let _lock = call.lock()?;
-        templates::remove(&call.context(&spec), &args.name)?;
-        Ok(Done::new(format!("template {} is removed", args.name)))
+        templates::remove(&call.context(&spec), &name)?;
+        Ok(Done::new(format!("template {name} is removed")))
     }
     fn text(done: &Done) -> String {
         done.text()

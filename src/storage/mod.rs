@@ -1,11 +1,15 @@
-//! Storage: the base path, the btrfs image where there is one, and the subvolumes of requirements section 1.
+//! Storage: btrfs subvolumes, the base path, and the image that holds it where the disk is not btrfs.
 
 mod component;
+mod error;
 mod image;
 mod ioctl;
-mod staged;
+mod mounts;
+pub mod place;
 pub mod subvolume;
 
-pub use component::{Change, Seen, SeenSubvolume, StorageComponent, StorageError};
-pub use staged::{STAGING, StagedError, Wanted, make as make_subvolume, seen as seen_subvolume};
+pub use component::{StorageChange, StorageComponent, StorageSeen};
+pub use error::StorageError;
+pub use image::{ImageFile, ImageSeen, Mounted, UnitSeen};
+pub use mounts::MountSeen;
 pub use subvolume::SubvolumeError;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use crate::fault::{Fault, Kind};
 use crate::name::TemplateName;
 use crate::run::RunError;
-use crate::storage::{StagedError, SubvolumeError};
+use crate::storage::SubvolumeError;
 
 /// How operations on templates fail.
 #[derive(Debug, thiserror::Error)]
@@ -81,9 +81,6 @@ pub enum TemplateError {
     /// A subvolume.
     #[error(transparent)]
     Subvolume(#[from] SubvolumeError),
-    /// What is at a subvolume's place.
-    #[error(transparent)]
-    Staged(#[from] StagedError),
     /// A foreign tool.
     #[error(transparent)]
     Run(#[from] RunError),
@@ -102,7 +99,6 @@ impl Fault for TemplateError {
             Self::NoBootstrap => Kind::Unavailable,
             Self::Identity(_) | Self::Record { .. } | Self::Io { .. } => Kind::Failed,
             Self::Subvolume(e) => e.kind(),
-            Self::Staged(e) => e.kind(),
             Self::Run(e) => e.kind(),
         }
     }
@@ -133,7 +129,6 @@ impl Fault for TemplateError {
             Self::NoLocaleGen(_) => Some("add the package locales to the template, or use C.UTF-8".into()),
             Self::NoTimeZone(_) => Some("add the package tzdata to the template, or use Etc/UTC".into()),
             Self::Subvolume(e) => e.next(),
-            Self::Staged(e) => e.next(),
             Self::Run(e) => e.next(),
             Self::Identity(_) | Self::Record { .. } | Self::Io { .. } => None,
         }

@@ -63,11 +63,11 @@ fn assemble(
     std::fs::create_dir(stage).map_err(io("make", stage))?;
     rustix::fs::chmod(stage, rustix::fs::Mode::from_raw_mode(0o755))
         .map_err(|e| io("open up", stage)(e.into()))?;
-    subvolume::mark(stage, COMPONENT).map_err(io("mark", stage))?;
+    subvolume::mark(stage, COMPONENT)?;
     let rootfs = stage.join("rootfs");
     subvolume::create(&rootfs)?;
-    subvolume::mark(&rootfs, COMPONENT).map_err(io("mark", &rootfs))?;
-    subvolume::set_compression(&rootfs, "zstd").map_err(io("set the compression of", &rootfs))?;
+    subvolume::mark(&rootfs, COMPONENT)?;
+    subvolume::set_compression(&rootfs, "zstd")?;
     let source = source::fill(cx, &rootfs, template)?;
     cx.progress.report("customising", None);
     customise::customise(cx, &rootfs, template)?;

@@ -150,12 +150,11 @@ impl engine::Change for Change {
 
 impl UnitsComponent {
     fn bin_dir(&self) -> Result<PathBuf, UnitsError> {
-        match &self.bin_dir {
-            Some(directory) => Ok(directory.clone()),
-            None => {
-                let program = std::env::current_exe().map_err(UnitsError::Programs)?;
-                Ok(program.parent().unwrap_or(Path::new("/")).to_owned())
-            }
+        if let Some(directory) = &self.bin_dir {
+            Ok(directory.clone())
+        } else {
+            let program = std::env::current_exe().map_err(UnitsError::Programs)?;
+            Ok(program.parent().unwrap_or(Path::new("/")).to_owned())
         }
     }
 

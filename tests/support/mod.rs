@@ -1,7 +1,18 @@
 //! What the tests that need a real host share: a test says what it needs, and is counted as skipped
 //! where that is not there; in a tier that is declared required, it fails instead.
 
-#![allow(dead_code, reason = "every test program uses a part of it")]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    reason = "every test program is a crate of its own and uses a part of it"
+)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "this is the tests' own; a fixture that fails ends the test"
+)]
+
+pub mod btrfs;
 
 use std::io::Write;
 use std::path::Path;
