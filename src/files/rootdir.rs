@@ -6,9 +6,9 @@ use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::{Component, Path};
+use std::path::{Component, Path, PathBuf};
 
-use rustix::fs::{self, AtFlags, CWD, Gid, Mode, OFlags, ResolveFlags, Uid};
+use rustix::fs::{self, AtFlags, CWD, FileType, Gid, Mode, OFlags, ResolveFlags, Uid};
 
 /// An open root file system.
 #[derive(Debug)]
@@ -125,6 +125,48 @@ impl RootDir {
         }
     }
 
+    /// What kind of thing is at `path`, a link being itself; `None` where there is nothing.
+    pub fn kind(&self, path: impl AsRef<Path>) -> io::Result<Option<FileType>> {
+        let stat = match self.parent(path.as_ref()) {
+            Ok((directory, name)) => fs::statat(&directory, name, AtFlags::SYMLINK_NOFOLLOW),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        match stat {
+            Ok(stat) => Ok(Some(FileType::from_raw_mode(stat.st_mode))),
+            Err(rustix::io::Errno::NOENT) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Removes whatever is at `path`, a directory with all that is in it; nothing where there is nothing.
+    pub fn remove_all(&self, path: impl AsRef<Path>) -> io::Result<()> {
+        let path = path.as_ref();
+        if self.kind(path)? != Some(FileType::Directory) {
+            return self.remove(path);
+        }
+        self.clear_dir(path)?;
+        let (directory, name) = self.parent(path)?;
+        Ok(fs::unlinkat(&directory, name, AtFlags::REMOVEDIR)?)
+    }
+
+    /// The paths below `start` of all things of a wanted kind, in the order of their names. Links
+    /// are not followed.
+    pub fn find(
+        &self,
+        start: impl AsRef<Path>,
+        wanted: &dyn Fn(FileType) -> bool,
+    ) -> io::Result<Vec<PathBuf>> {
+        let start = start.as_ref();
+        let mut found = Vec::new();
+        match self.resolve(start, OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty()) {
+            Ok(directory) => find(&directory, start, wanted, &mut found)?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+        Ok(found)
+    }
+
     /// Changes the owner of a file inside, by number.
     pub fn chown(&self, path: impl AsRef<Path>, uid: u32, gid: u32) -> io::Result<()> {
         let (directory, name) = self.parent(path.as_ref())?;
@@ -163,6 +205,27 @@ fn names(directory: &OwnedFd) -> io::Result<Vec<std::ffi::OsString>> {
     }
     all.sort();
     Ok(all)
+}
+
+fn find(
+    directory: &OwnedFd,
+    path: &Path,
+    wanted: &dyn Fn(FileType) -> bool,
+    found: &mut Vec<PathBuf>,
+) -> io::Result<()> {
+    for name in names(directory)? {
+        let stat = fs::statat(directory, &name, AtFlags::SYMLINK_NOFOLLOW)?;
+        let kind = FileType::from_raw_mode(stat.st_mode);
+        let below = path.join(&name);
+        if wanted(kind) {
+            found.push(below.clone());
+        }
+        if kind == FileType::Directory {
+            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            find(&fs::openat(directory, &name, flags, Mode::empty())?, &below, wanted, found)?;
+        }
+    }
+    Ok(())
 }
 
 fn clear(directory: &OwnedFd) -> io::Result<()> {
@@ -238,5 +301,25 @@ mod tests {
         assert!(dir.list("a").unwrap().is_empty() && dir.exists("a"));
         assert!(outside.join("keep").exists());
         assert!(dir.list("none").unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_tree_is_searched_and_removed_without_following_links() {
+        let host = tempfile::tempdir().unwrap();
+        let outside = host.path().join("outside");
+        std::fs::create_dir(&outside).unwrap();
+        std::fs::write(outside.join("keep"), "").unwrap();
+        let root = host.path().join("root");
+        std::fs::create_dir_all(root.join("a/b")).unwrap();
+        std::fs::write(root.join("a/b/f"), "").unwrap();
+        symlink(&outside, root.join("a/link")).unwrap();
+        let dir = RootDir::open(&root).unwrap();
+        assert_eq!(dir.kind("a/link").unwrap(), Some(FileType::Symlink));
+        assert_eq!(dir.kind("a/none/f").unwrap(), None);
+        assert_eq!(dir.find("/", &|k| k == FileType::RegularFile).unwrap(), [Path::new("/a/b/f")]);
+        dir.remove_all("a/link").unwrap();
+        dir.remove_all("a").unwrap();
+        dir.remove_all("a").unwrap();
+        assert!(!root.join("a").exists() && outside.join("keep").exists());
     }
 }
