@@ -179,10 +179,17 @@ impl RootDir {
         )?)
     }
 
-    /// Changes the mode of a file or directory inside.
+    /// Changes the mode of a file or directory inside; a link is followed, inside.
     pub fn chmod(&self, path: impl AsRef<Path>, mode: u32) -> io::Result<()> {
-        let (directory, name) = self.parent(path.as_ref())?;
-        Ok(fs::chmodat(&directory, name, Mode::from_raw_mode(mode), AtFlags::empty())?)
+        let path = path.as_ref();
+        // chmodat would follow a link on the host. A descriptor that can be given to fchmod is had by
+        // opening, which for a device may do something: so the kind is looked at first.
+        let seen = fs::fstat(self.resolve(path, OFlags::PATH, Mode::empty())?)?;
+        if !matches!(FileType::from_raw_mode(seen.st_mode), FileType::RegularFile | FileType::Directory) {
+            return Err(io::Error::other("it is neither a file nor a directory"));
+        }
+        let fd = self.resolve(path, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY, Mode::empty())?;
+        Ok(fs::fchmod(&fd, Mode::from_raw_mode(mode))?)
     }
 }
 
@@ -301,6 +308,24 @@ mod tests {
         assert!(dir.list("a").unwrap().is_empty() && dir.exists("a"));
         assert!(outside.join("keep").exists());
         assert!(dir.list("none").unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_mode_is_never_changed_through_a_link_to_the_host() {
+        use std::os::unix::fs::PermissionsExt;
+        let host = tempfile::tempdir().unwrap();
+        let outside = host.path().join("outside");
+        std::fs::create_dir(&outside).unwrap();
+        std::fs::set_permissions(&outside, std::fs::Permissions::from_mode(0o755)).unwrap();
+        let root = host.path().join("root");
+        std::fs::create_dir_all(root.join("real")).unwrap();
+        symlink(&outside, root.join("ssh")).unwrap();
+        symlink("/real", root.join("inside")).unwrap();
+        let dir = RootDir::open(&root).unwrap();
+        assert!(dir.chmod("ssh", 0o700).is_err());
+        dir.chmod("inside", 0o700).unwrap();
+        let mode = |p: &Path| std::fs::metadata(p).unwrap().permissions().mode() & 0o777;
+        assert_eq!((mode(&outside), mode(&root.join("real"))), (0o755, 0o700));
     }
 
     #[test]
