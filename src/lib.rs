@@ -13,3 +13,4 @@ pub mod name;
 pub mod paths;
 pub mod run;
 pub mod spec;
+pub mod storage;

@@ -1,7 +1,18 @@
 //! What the tests that need a real host share: a test says what it needs, and is counted as skipped
 //! where that is not there; in a tier that is declared required, it fails instead.
 
-#![allow(dead_code, reason = "every test program uses a part of it")]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    reason = "every test program is a crate of its own and uses a part of it"
+)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "this is the tests' own; a fixture that fails ends the test"
+)]
+
+pub mod btrfs;
 
 use std::io::Write;
 use std::path::Path;
@@ -37,7 +48,9 @@ impl Need {
 
 fn in_path(program: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path).chain(["/usr/sbin".into(), "/sbin".into()]).any(|d| d.join(program).is_file())
+    std::env::split_paths(&path)
+        .chain(["/usr/sbin".into(), "/sbin".into()])
+        .any(|d| d.join(program).is_file())
 }
 
 /// Whether the test `name` of `tier` can run here. Where not, it is written to the file named by
@@ -49,7 +62,10 @@ pub fn can_run(tier: &str, name: &str, needs: &[Need]) -> bool {
     }
     let why = missing.join(", ");
     let required = std::env::var("OPDBUS_REQUIRED").unwrap_or_default();
-    assert!(!required.split([',', ' ']).any(|t| t == tier), "{name} cannot run, and the tier {tier} is required: {why}");
+    assert!(
+        !required.split([',', ' ']).any(|t| t == tier),
+        "{name} cannot run, and the tier {tier} is required: {why}"
+    );
     eprintln!("SKIPPED {name}: {why}");
     if let Some(file) = std::env::var_os("OPDBUS_SKIPS") {
         let mut file = std::fs::File::options().append(true).create(true).open(file).unwrap();
