@@ -14,3 +14,4 @@ pub mod paths;
 pub mod run;
 pub mod spec;
 pub mod storage;
+pub mod templates;
