@@ -13,11 +13,15 @@ pub use managed::{FileState, Managed, ManagedError, Written};
 pub use rootdir::RootDir;
 
 /// Replaces a file: written beside under a temporary name, synced, renamed, and the directory synced.
-/// `mode` is the whole mode of the new file, whatever the process' umask is.
+/// `mode` is the whole mode of the new file, whatever the process' umask is. The temporary name is
+/// `.opdbus-new-FILE-` and something random: should the process be killed, it tells what it was for.
 pub fn replace(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
     let directory = path.parent().ok_or_else(|| io::Error::other("the path has no directory"))?;
+    let mut prefix = std::ffi::OsString::from(".opdbus-new-");
+    prefix.push(path.file_name().ok_or_else(|| io::Error::other("the path names no file"))?);
+    prefix.push("-");
     let mut file = tempfile::Builder::new()
-        .prefix(".opdbus-new-")
+        .prefix(&prefix)
         .permissions(std::fs::Permissions::from_mode(mode & 0o600))
         .tempfile_in(directory)?;
     file.write_all(content)?;

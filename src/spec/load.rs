@@ -190,15 +190,18 @@ pub fn check(spec: &HostSpec) -> Result<(), SpecError> {
 
 fn check_storage(spec: &HostSpec) -> Result<(), SpecError> {
     let base = &spec.btrfs.base_path;
-    let plain = base.is_absolute()
-        && base.parent().is_some()
-        && base
-            .components()
-            .all(|c| matches!(c, std::path::Component::RootDir | std::path::Component::Normal(_)))
-        && base.to_str().is_some_and(|s| {
-            !s.contains(|c: char| c.is_whitespace() || c.is_control() || "%\\\"'".contains(c))
-        });
-    if !plain {
+    // Both paths go into a unit file, where spaces, quotes and '%' mean something.
+    let plain = |path: &Path| {
+        path.is_absolute()
+            && path.parent().is_some()
+            && path
+                .components()
+                .all(|c| matches!(c, std::path::Component::RootDir | std::path::Component::Normal(_)))
+            && path.to_str().is_some_and(|s| {
+                !s.contains(|c: char| c.is_whitespace() || c.is_control() || "%\\\"'".contains(c))
+            })
+    };
+    if !plain(base) {
         return Err(wrong(
             "btrfs.basePath",
             "it must be an absolute path below /, without '..', spaces or quotes",
@@ -216,8 +219,11 @@ fn check_storage(spec: &HostSpec) -> Result<(), SpecError> {
         }
     }
     if let Some(image) = &spec.btrfs.image {
-        if !image.path.is_absolute() {
-            return Err(wrong("btrfs.image.path", "it must be an absolute path"));
+        if !plain(&image.path) {
+            return Err(wrong(
+                "btrfs.image.path",
+                "it must be an absolute path below /, without '..', spaces or quotes",
+            ));
         }
         if image.path.starts_with(base) {
             return Err(wrong(
@@ -364,6 +370,7 @@ mod tests {
             (r#"{"version":1,"btrfs":{"compressionLevel":16}}"#, "1 to 15"),
             (r#"{"version":1,"btrfs":{"subvolumes":["@cache"]}}"#, "@timing is missing"),
             (r#"{"version":1,"btrfs":{"image":{"size":"1M"}}}"#, "at least 256M"),
+            (r#"{"version":1,"btrfs":{"image":{"size":"4G","path":"/a b"}}}"#, "btrfs.image.path"),
             (r#"{"version":1,"ovs":{"bridge":"a-name-that-is-too-long"}}"#, "ovs.bridge"),
             (r#"{"version":1,"ovs":{"subnet":"10.0.0.1/24"}}"#, "the network is 10.0.0.0/24"),
             (r#"{"version":1,"ovs":{"subnet":"10.0.0.0/8"}}"#, "16 to 29"),
