@@ -54,7 +54,7 @@ const OUR_UNITS: [Unit; 4] = [
 ];
 
 /// Units that have no business in a container. Timers of apt stay: a clone looks after its own updates.
-const MASKED: [&str; 5] = [
+const MASKED: [&str; 7] = [
     // The kernel's insides are the host's; the first of them fails without its privileges, and with
     // it the container's systemd would call itself degraded.
     "sys-kernel-debug.mount",
@@ -62,8 +62,10 @@ const MASKED: [&str; 5] = [
     "sys-kernel-config.mount",
     // The host set the only interface up before the container's init ran; nothing is to be waited for.
     "systemd-networkd-wait-online.service",
-    // The disk is the host's to trim.
+    // The disk is the host's to trim and to check.
     "fstrim.timer",
+    "e2scrub_all.timer",
+    "e2scrub_reap.service",
 ];
 
 /// Directories that must be there for the host to mount on.

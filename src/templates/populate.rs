@@ -139,39 +139,64 @@ pub(super) fn populate(
         Some(_) => Vec::new(),
         None => host_sources(&declaration.suite),
     };
+    let policy = apt_policy(&cx.host.run);
     let mut call = match source {
         Source::Debootstrap => debootstrap(declaration, &sources, &packages, rootfs),
-        _ => mmdebstrap(declaration, &sources, &packages, rootfs),
+        _ => mmdebstrap(declaration, &sources, &policy, &packages, rootfs),
     };
     call = call.env("TMPDIR", scratch).env("DEBIAN_FRONTEND", "noninteractive");
     for (key, proxy) in proxies(&cx.host.run) {
         call = call.env(key, proxy);
     }
-    let next = "see whether the mirror answers, or give another (`mirror`), or a tarball (`rootfs`)";
-    watch(cx, name, &call, next)?;
-    if !sources.is_empty() {
-        write_sources(declaration, &sources, rootfs).map_err(io_error("write apt's sources in", rootfs))?;
-    }
+    let next = "see whether the mirror answers and has all the packages, or give another (`mirror`), or a tarball (`rootfs`)";
+    watch(cx, name, source.program(), &call, next)?;
+    write_apt(declaration, &sources, &policy, rootfs)
+        .map_err(io_error("write apt's configuration in", rootfs))?;
     Ok(Populated { source, packages })
 }
 
 fn watch(
     cx: &Context<'_>,
     name: &TemplateName,
+    tool: &str,
     call: &Invocation,
     next: &'static str,
 ) -> Result<(), TemplateError> {
+    let mut complaints = Vec::new();
     let report = |line: &str| {
-        let line = line.strip_prefix("I: ").unwrap_or(line).trim();
-        if !line.is_empty() {
-            cx.progress.report(&format!("{name}: {line}"), None);
+        let text = line.strip_prefix("I: ").unwrap_or(line).trim();
+        if text.is_empty() {
+            return;
         }
+        complain(&mut complaints, line);
+        cx.progress.report(&format!("{name}: {text}"), None);
     };
-    cx.host.run.watch(call, report).map(drop).map_err(|source| TemplateError::Populate {
-        name: name.clone(),
-        source,
-        next,
-    })
+    let Err(mut source) = cx.host.run.watch(call, report) else { return Ok(()) };
+    // The whole call is in the log; for a reader, the tool's name and what it complained of say more
+    // than its last lines, which are its own tidying up.
+    if let RunError::Status { call, stderr, .. } = &mut source
+        && !complaints.is_empty()
+    {
+        let from = complaints.len().saturating_sub(5);
+        *stderr = complaints[from..].join("; ");
+        tracing::info!(call, "failed");
+        tool.clone_into(call);
+    }
+    Err(TemplateError::Populate { name: name.clone(), source, next })
+}
+
+/// Keeps a line in which apt or a bootstrap tool says what went wrong: `E: …`, or `Err:1 …` with the reason
+/// indented below it.
+fn complain(complaints: &mut Vec<String>, line: &str) {
+    let text = line.trim();
+    let reason = line.starts_with("  ") && complaints.last().is_some_and(|c| c.starts_with("Err:"));
+    // What the tool's processes say of one another's end is no reason.
+    let says = ["E: ", "Err:", "tar: ", "error: "].iter().any(|start| text.starts_with(start))
+        && !text.contains("failed to run")
+        && !text.contains("--error-on=any");
+    if (says || reason) && !complaints.iter().any(|c| c == text) {
+        complaints.push(text.to_owned());
+    }
 }
 
 fn unpack(cx: &Context<'_>, name: &TemplateName, tarball: &Path, rootfs: &Path) -> Result<(), TemplateError> {
@@ -192,7 +217,7 @@ fn unpack(cx: &Context<'_>, name: &TemplateName, tarball: &Path, rootfs: &Path) 
         .arg(rootfs)
         .arg("--file")
         .arg(tarball);
-    watch(cx, name, &call, "see whether the tarball is whole: tar --list --file FILE")?;
+    watch(cx, name, "tar", &call, "see whether the tarball is whole: tar --list --file FILE")?;
     let root = RootDir::open(rootfs).map_err(io_error("open", rootfs))?;
     if !root.exists("sbin/init") && !root.exists("usr/sbin/init") {
         return Err(TemplateError::Declaration {
@@ -223,6 +248,7 @@ pub(super) fn os_release(text: &str, key: &str) -> Option<String> {
 fn mmdebstrap(
     declaration: &Template,
     sources: &[AptSource],
+    policy: &[String],
     packages: &[String],
     rootfs: &Path,
 ) -> Invocation {
@@ -234,7 +260,11 @@ fn mmdebstrap(
         // Makes a mirror on this disk visible to the apt inside.
         call = call.arg("--hook-dir=/usr/share/mmdebstrap/hooks/file-mirror-automount");
     }
-    call = call.arg(format!("--include={}", packages.join(","))).arg(&declaration.suite).arg(rootfs);
+    call = call
+        .args(policy.iter().map(|line| format!("--aptopt={line}")))
+        .arg(format!("--include={}", packages.join(",")))
+        .arg(&declaration.suite)
+        .arg(rootfs);
     match &declaration.mirror {
         Some(mirror) => call.arg(mirror),
         None if sources.is_empty() => call,
@@ -262,25 +292,50 @@ fn debootstrap(
     }
 }
 
+/// A setting of the host's apt; `None` where it is not set, or where there is no apt.
+fn apt_setting(run: &Runner, option: &str) -> Option<String> {
+    let answer = run.run(&Invocation::new("apt-config").args(["shell", "VALUE", option])).ok()?.text();
+    let value = answer.trim().strip_prefix("VALUE='")?.strip_suffix('\'')?;
+    (!value.is_empty()).then(|| value.to_owned())
+}
+
 /// The proxies of the host's apt, as variables that apt, wget and mmdebstrap all follow.
 fn proxies(run: &Runner) -> Vec<(&'static str, String)> {
-    let wanted = [("http_proxy", "Acquire::http::Proxy"), ("https_proxy", "Acquire::https::Proxy")];
-    wanted
+    [("http_proxy", "Acquire::http::Proxy"), ("https_proxy", "Acquire::https::Proxy")]
         .into_iter()
         .filter(|(variable, _)| std::env::var_os(variable).is_none())
-        .filter_map(|(variable, option)| {
-            // Where there is no apt there is no proxy of apt's.
-            let answer =
-                run.run(&Invocation::new("apt-config").args(["shell", "PROXY", option])).ok()?.text();
-            let proxy = answer.trim().strip_prefix("PROXY='")?.strip_suffix('\'')?.to_owned();
-            (!proxy.is_empty() && proxy != "DIRECT").then_some((variable, proxy))
-        })
+        .filter_map(|(variable, option)| Some((variable, apt_setting(run, option)?)))
+        .filter(|(_, proxy)| proxy != "DIRECT")
         .collect()
 }
 
-/// Writes the sources into the root file system, pinned to the release found there, with the keys they name.
-fn write_sources(declaration: &Template, sources: &[AptSource], rootfs: &Path) -> std::io::Result<()> {
+/// What the host's apt is told of a mirror that is a copy of some past day; its clones use the same mirror.
+fn apt_policy(run: &Runner) -> Vec<String> {
+    ["Acquire::Check-Valid-Until", "Acquire::Check-Date"]
+        .into_iter()
+        .filter(|option| apt_setting(run, &format!("{option}/b")).as_deref() == Some("false"))
+        .map(|option| format!("{option} \"false\";"))
+        .collect()
+}
+
+/// Writes the host's sources into the root file system, pinned to the release found there, with the keys
+/// they name and the policy that goes with them.
+fn write_apt(
+    declaration: &Template,
+    sources: &[AptSource],
+    policy: &[String],
+    rootfs: &Path,
+) -> std::io::Result<()> {
     let root = RootDir::open(rootfs)?;
+    root.remove("etc/apt/apt.conf.d/99mmdebstrap")?;
+    if !policy.is_empty() {
+        root.create_dir_all("etc/apt/apt.conf.d")?;
+        let text = format!("// As on the host that built this template.\n{}\n", policy.join("\n"));
+        root.write("etc/apt/apt.conf.d/99opdbus", text.as_bytes(), 0o644)?;
+    }
+    if sources.is_empty() {
+        return Ok(());
+    }
     let release = root.read("etc/os-release")?.unwrap_or_default();
     let codename = os_release(&String::from_utf8_lossy(&release), "VERSION_CODENAME").unwrap_or_default();
     let sources = apt::pinned(sources, &declaration.suite, &codename);
@@ -354,7 +409,7 @@ mod tests {
             suite: "trixie".into(),
             ..Template::default()
         };
-        let call = mmdebstrap(&declaration, &[], &["dbus".into()], Path::new("/r")).to_string();
+        let call = mmdebstrap(&declaration, &[], &[], &["dbus".into()], Path::new("/r")).to_string();
         assert!(call.ends_with("--include=dbus trixie /r http://m.example/debian"), "{call}");
         let call = debootstrap(&declaration, &[], &["dbus".into()], Path::new("/r")).to_string();
         assert!(call.ends_with("--include=dbus trixie /r http://m.example/debian"), "{call}");
@@ -369,7 +424,7 @@ mod tests {
             options: vec![("Signed-By".into(), "/k.gpg".into())],
         };
         let sources = [source("http://s.example", "stable-security"), source("http://a.example", "stable")];
-        let call = mmdebstrap(&Template::default(), &sources, &["dbus".into()], Path::new("/r"));
+        let call = mmdebstrap(&Template::default(), &sources, &[], &["dbus".into()], Path::new("/r"));
         assert!(call.to_string().ends_with("stable /r -"), "{call}");
         assert!(String::from_utf8(call.stdin).unwrap().contains("Suites: stable-security\n"));
         let call = debootstrap(&Template::default(), &sources, &["dbus".into()], Path::new("/r")).to_string();
@@ -377,15 +432,48 @@ mod tests {
     }
 
     #[test]
-    fn the_proxy_of_the_hosts_apt_is_followed() {
+    fn the_hosts_apt_decides_on_proxy_and_on_mirrors_of_a_past_day() {
         let run = Runner::new(Recorded::new(|call| {
             let shown = call.to_string();
-            let stdout = if shown.ends_with("Acquire::http::Proxy") { "PROXY='http://p:3142'\n" } else { "" };
+            let stdout = if shown.ends_with("Acquire::http::Proxy") {
+                "VALUE='http://p:3142'\n"
+            } else if shown.ends_with("Check-Date/b") {
+                "VALUE='false'\n"
+            } else {
+                ""
+            };
             Ok(Output { stdout: stdout.into(), ..Output::default() })
         }));
         if std::env::var_os("http_proxy").is_none() {
             assert_eq!(proxies(&run), [("http_proxy", "http://p:3142".to_owned())]);
         }
+        assert_eq!(apt_policy(&run), ["Acquire::Check-Date \"false\";"]);
+        assert!(apt_policy(&only(&[])).is_empty());
+    }
+
+    #[test]
+    fn of_a_failed_bootstrap_the_reason_is_kept_and_not_the_tidying_up() {
+        let mut complaints = Vec::new();
+        for line in [
+            "I: running apt-get update...",
+            "Err:1 http://m.example stable InRelease",
+            "  Could not connect to m.example:80",
+            "E: Some index files failed to download.",
+            "E: Some index files failed to download.",
+            "E: apt-get update --error-on=any -oAPT::Status-Fd=<$fd> failed",
+            "I: main() received signal PIPE: waiting for setup...",
+            "E: mmdebstrap failed to run",
+        ] {
+            complain(&mut complaints, line);
+        }
+        assert_eq!(
+            complaints,
+            [
+                "Err:1 http://m.example stable InRelease",
+                "Could not connect to m.example:80",
+                "E: Some index files failed to download."
+            ]
+        );
     }
 
     #[test]

@@ -45,6 +45,18 @@ pub enum Source {
     Tarball,
 }
 
+impl Source {
+    /// The program that filled it.
+    #[must_use]
+    pub fn program(self) -> &'static str {
+        match self {
+            Self::Mmdebstrap => "mmdebstrap",
+            Self::Debootstrap => "debootstrap",
+            Self::Tarball => "tar",
+        }
+    }
+}
+
 /// A template, as `template.json` describes it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
