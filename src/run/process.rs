@@ -19,14 +19,19 @@ impl Exec for System {
         let span = tracing::debug_span!("run", call = %call);
         let _entered = span.enter();
         let io = |source| RunError::Io { call: call.to_string(), source };
+        let (stderr, stderr_end) = std::io::pipe().map_err(io)?;
+        let stdout_end =
+            if call.merged { stderr_end.try_clone().map_err(io)?.into() } else { Stdio::piped() };
+        // The command, and with it our own ends for writing, is gone after this statement: the pipes
+        // end when the tool's do.
         let mut child = Command::new(&call.program)
             .args(&call.args)
             .envs(call.env.iter().map(|(k, v)| (k, v)))
             // Messages are parsed and shown; they must not depend on the admin's locale.
             .env("LC_ALL", "C.UTF-8")
             .stdin(if call.stdin.is_empty() { Stdio::null() } else { Stdio::piped() })
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
+            .stdout(stdout_end)
+            .stderr(stderr_end)
             .process_group(0)
             .spawn()
             .map_err(|source| match source.kind() {
@@ -35,13 +40,11 @@ impl Exec for System {
                 }
                 _ => io(source),
             })?;
-        let (Some(stdout), Some(stderr)) = (child.stdout.take(), child.stderr.take()) else {
-            return Err(io(std::io::Error::other("no pipes")));
-        };
+        let stdout = child.stdout.take();
         let stdin = child.stdin.take();
         std::thread::scope(|scope| {
             let (line_sender, lines) = std::sync::mpsc::channel::<String>();
-            let out = scope.spawn(move || read_all(stdout));
+            let out = scope.spawn(move || stdout.map(read_all).unwrap_or_default());
             let err = scope.spawn(move || read_lines(stderr, &line_sender));
             if let Some(mut pipe) = stdin {
                 // A tool that ends without reading its input says why on standard error.
@@ -133,6 +136,13 @@ mod tests {
         let mut lines = Vec::new();
         let output = Runner::default().watch(&call, |l| lines.push(l.to_owned())).unwrap();
         assert_eq!((output.text().as_str(), lines), ("in", vec!["one".to_owned(), "two".to_owned()]));
+    }
+
+    #[test]
+    fn a_tool_that_complains_on_standard_output_is_heard() {
+        let call = Invocation::new("sh").args(["-c", "echo one; echo two >&2; exit 1"]).merged();
+        let error = Runner::default().run(&call).unwrap_err();
+        assert!(matches!(&error, RunError::Status { stderr, .. } if stderr == "one; two"), "{error}");
     }
 
     #[test]

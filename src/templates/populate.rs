@@ -279,7 +279,9 @@ fn debootstrap(
     rootfs: &Path,
 ) -> Invocation {
     let archive = sources.iter().find(|s| s.suites.contains(&declaration.suite));
-    let mut call = bound_to_us("debootstrap").args(["--variant=minbase"]);
+    // It knows one suite and no other: updates come by the clone's own apt, whose sources are written
+    // afterwards. It gives its reasons on standard output.
+    let mut call = bound_to_us("debootstrap").args(["--variant=minbase"]).merged();
     if let Some(key) = archive.and_then(|s| apt::key_files(std::slice::from_ref(s)).into_iter().next()) {
         let mut option = std::ffi::OsString::from("--keyring=");
         option.push(key);
