@@ -130,6 +130,8 @@ impl<'a> Containers<'a> {
         let template = templates::find(&tree, &record.spec.template)?;
         let rootfs = stage.join("rootfs");
         subvolume::snapshot(&template.rootfs, &rootfs, false)?;
+        // A snapshot carries its template's marker.
+        subvolume::mark(&rootfs, "containers")?;
         let root = RootDir::open(&rootfs).map_err(io_error("open", &rootfs))?;
         identity::write(&root, record).map_err(io_error("write the identity into", &rootfs))?;
         write_record(&stage, record)?;
