@@ -50,8 +50,11 @@ impl From<MacAddr> for String {
 
 impl fmt::Display for MacAddr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let [a, b, c, d, e, g] = self.0;
-        write!(f, "{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{g:02x}")
+        for (index, byte) in self.0.iter().enumerate() {
+            let colon = if index == 0 { "" } else { ":" };
+            write!(f, "{colon}{byte:02x}")?;
+        }
+        Ok(())
     }
 }
 
@@ -64,7 +67,9 @@ mod tests {
         let mac: MacAddr = "02:6F:70:64:62:01".parse().unwrap();
         assert_eq!(mac.to_string(), "02:6f:70:64:62:01");
         assert_eq!(serde_json::from_str::<MacAddr>("\"02:6f:70:64:62:01\"").unwrap(), mac);
-        for text in ["", "02:6f:70:64:62", "02:6f:70:64:62:01:00", "2:6f:70:64:62:01", "+2:6f:70:64:62:01", "é"] {
+        for text in
+            ["", "02:6f:70:64:62", "02:6f:70:64:62:01:00", "2:6f:70:64:62:01", "+2:6f:70:64:62:01", "é"]
+        {
             assert!(text.parse::<MacAddr>().is_err(), "{text:?}");
         }
     }

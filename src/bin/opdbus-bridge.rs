@@ -17,14 +17,17 @@ use opdbus::nat::NatComponent;
 /// A bridge, a port, or an interface of these names that it did not make is refused and left as it is; other
 /// bridges, ports and tables are not touched.
 #[derive(Parser)]
-#[command(version, after_help = "\
+#[command(
+    version,
+    after_help = "\
 Exit status: 0 done, 1 failed, 2 usage, 3 host spec wrong, 5 something is in the way, 6 not allowed,
 7 Open vSwitch or a tool is missing, 8 another run is at work.
 
 Examples:
   opdbus-bridge plan            what would be changed
   opdbus-bridge apply           make it so
-  opdbus-bridge status --json   what is there")]
+  opdbus-bridge status --json   what is there"
+)]
 struct Arguments {
     #[command(subcommand)]
     verb: Verb,

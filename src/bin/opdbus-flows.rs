@@ -17,14 +17,17 @@ use opdbus::flows::{self, Endpoint, FlowsComponent};
 /// ovs-vswitchd forgets all flows when it restarts. `apply` brings ours back; `save` before and `restore` after
 /// bring back the others'.
 #[derive(Parser)]
-#[command(version, after_help = "\
+#[command(
+    version,
+    after_help = "\
 Exit status: 0 done, 1 failed, 2 usage, 3 host spec wrong, 4 no bridge, 5 something is in the way, 6 not allowed,
 7 Open vSwitch is missing or does not run, 8 another run is at work.
 
 Examples:
   opdbus-flows plan             what would be changed
   opdbus-flows apply            make it so
-  opdbus-flows status --json    our flows on the bridge")]
+  opdbus-flows status --json    our flows on the bridge"
+)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -42,7 +45,8 @@ enum Command {
     Restore,
 }
 
-/// The containers' endpoints.
+/// The containers' endpoints: none until there are containers.
+#[allow(clippy::unnecessary_wraps, reason = "the shape of an endpoint source")]
 fn endpoints(_: &Context<'_>) -> Result<Vec<Endpoint>, Report> {
     Ok(Vec::new())
 }
@@ -50,7 +54,7 @@ fn endpoints(_: &Context<'_>) -> Result<Vec<Endpoint>, Report> {
 fn run(arguments: &Arguments) -> Result<(), Report> {
     let common = &arguments.common;
     if let Command::Component(verb) = arguments.command {
-        let stages: [Box<dyn Stage>; 1] = [Box::new(FlowsComponent { endpoints })];
+        let stages: [Box<dyn Stage>; 1] = [Box::new(FlowsComponent::new(endpoints))];
         return component_verb(&stages, verb, common);
     }
     let host = common.host();
@@ -64,8 +68,9 @@ fn run(arguments: &Arguments) -> Result<(), Report> {
         });
     } else {
         out.answer(&flows::restore(&cx)?, |restored| {
-            let refused: String = restored.refused.iter().map(|r| format!("\nrefused: {r}")).collect();
-            format!("flows of others put back: {}{refused}", restored.restored)
+            let mut lines = vec![format!("flows of others put back: {}", restored.restored)];
+            lines.extend(restored.refused.iter().map(|refused| format!("refused: {refused}")));
+            lines.join("\n")
         });
     }
     Ok(())

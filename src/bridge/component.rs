@@ -8,8 +8,8 @@ use serde_json::{Map, Value, json};
 use super::ovsdb::{Client, map, rows, select, set, strings};
 use super::view::{Link, PortRow, View, connect, links};
 use super::{
-    BridgeError, Kernel, MESH_MAC, MESH_OFPORT, MESH_PORT, OUR_VLAN, SOCKET_MAC, SOCKET_OFPORT, SOCKET_PORT, TAG,
-    TAG_GATEWAY, foreign_bridge,
+    BridgeError, Kernel, MESH_MAC, MESH_OFPORT, MESH_PORT, OUR_VLAN, SOCKET_MAC, SOCKET_OFPORT, SOCKET_PORT,
+    TAG, TAG_GATEWAY, foreign_bridge,
 };
 use crate::engine::{Action, Change, Component, Context};
 use crate::mac::MacAddr;
@@ -162,7 +162,9 @@ pub enum BridgeChange {
 impl Change for BridgeChange {
     fn action(&self) -> Action {
         match self {
-            Self::Create { .. } | Self::CreatePort { .. } | Self::Gateway { former: None, .. } => Action::Create,
+            Self::Create { .. } | Self::CreatePort { .. } | Self::Gateway { former: None, .. } => {
+                Action::Create
+            }
             Self::Set { .. } | Self::SetPort { .. } | Self::Gateway { .. } | Self::Up => Action::Update,
         }
     }
@@ -289,8 +291,7 @@ impl Component for BridgeComponent {
                 made(&mut client, bridge)
             }
             BridgeChange::Set { bridge, row, .. } => {
-                let update =
-                    json!({ "op": "update", "table": "Bridge", "where": [["name", "==", bridge]], "row": row });
+                let update = json!({ "op": "update", "table": "Bridge", "where": [["name", "==", bridge]], "row": row });
                 Ok(client.transact_and_settle(&[update], self.patience)?)
             }
             BridgeChange::CreatePort { bridge, port } => {
@@ -320,7 +321,8 @@ impl Component for BridgeComponent {
                     }
                 }
                 // Written down last: killed before, the next run still knows which address to take away.
-                client.transact(&[remember_gateway(address, "delete"), remember_gateway(address, "insert")])?;
+                client
+                    .transact(&[remember_gateway(address, "delete"), remember_gateway(address, "insert")])?;
                 Ok(())
             }
             BridgeChange::Up => {
@@ -374,13 +376,17 @@ fn check(spec: &HostSpec, seen: &Seen) -> Result<(), BridgeError> {
                     Some(bridge) if *bridge != spec.ovs.bridge => format!("it is on the bridge {bridge}"),
                     _ => "it was not made by operation-dbus, and is left as it is".into(),
                 },
-                next: format!("see what it is for (ovs-vsctl list port {name}), and rename or remove it yourself"),
+                next: format!(
+                    "see what it is for (ovs-vsctl list port {name}), and rename or remove it yourself"
+                ),
             },
             Obstacle::Device(name) => BridgeError::InTheWay {
                 what: format!("an interface named {name}"),
                 why: "it is not Open vSwitch's, and is left as it is".into(),
                 next: if *name == spec.ovs.bridge {
-                    format!("see what it is (ip -d link show {name}); set another name as ovs.bridge in the host spec, or rename it")
+                    format!(
+                        "see what it is (ip -d link show {name}); set another name as ovs.bridge in the host spec, or rename it"
+                    )
                 } else {
                     format!("see what it is (ip -d link show {name}), and rename it")
                 },
@@ -416,7 +422,10 @@ fn set_bridge(spec: &HostSpec, there: &SeenBridge) -> Option<BridgeChange> {
         Datapath::Userspace => "userspace",
     };
     if datapath != there.datapath {
-        row.insert("datapath_type".into(), if datapath == "userspace" { json!(USERSPACE) } else { json!("") });
+        row.insert(
+            "datapath_type".into(),
+            if datapath == "userspace" { json!(USERSPACE) } else { json!("") },
+        );
         words.push(format!("{datapath} datapath instead of {}", there.datapath));
     }
     if there.fail_mode != FAIL_MODE {
@@ -582,7 +591,10 @@ mod tests {
     fn another_subnet_takes_the_former_gateway_away() {
         let mut spec = HostSpec::default();
         spec.ovs.subnet = "10.7.0.0/16".parse().unwrap();
-        assert_eq!(plan(&spec, &done()), ["Update address 10.7.0.1/16 on veth-socket: instead of 10.0.0.1/24"]);
+        assert_eq!(
+            plan(&spec, &done()),
+            ["Update address 10.7.0.1/16 on veth-socket: instead of 10.0.0.1/24"]
+        );
     }
 
     #[test]
@@ -591,9 +603,13 @@ mod tests {
             let seen = Seen { networks: vec![(network.parse().unwrap(), "eth0".into())], ..Seen::default() };
             let error = BridgeComponent::default().plan(&HostSpec::default(), &seen).unwrap_err();
             assert_eq!(error.kind(), Kind::Conflict);
-            assert!(error.to_string().contains("eth0") && error.next().unwrap().contains("ovs.subnet"), "{error}");
+            assert!(
+                error.to_string().contains("eth0") && error.next().unwrap().contains("ovs.subnet"),
+                "{error}"
+            );
         }
-        let seen = Seen { networks: vec![("10.0.1.0/24".parse().unwrap(), "eth0".into())], ..Seen::default() };
+        let seen =
+            Seen { networks: vec![("10.0.1.0/24".parse().unwrap(), "eth0".into())], ..Seen::default() };
         assert_eq!(plan(&HostSpec::default(), &seen).len(), 5);
     }
 

@@ -43,7 +43,8 @@ impl Kernel {
             ["modules.dep", "modules.builtin"].iter().any(|index| {
                 std::fs::read_to_string(directory.join(release).join(index)).is_ok_and(|text| {
                     // "kernel/net/openvswitch/openvswitch.ko.xz: …"; only what comes before the colon is there.
-                    text.lines().any(|line| line.split(':').next().unwrap_or_default().contains("/openvswitch.ko"))
+                    text.lines()
+                        .any(|line| line.split(':').next().unwrap_or_default().contains("/openvswitch.ko"))
                 })
             })
         })
@@ -90,9 +91,14 @@ mod tests {
         assert!(!kernel.has_datapath());
         let index = modules.join(release).join("modules.dep");
         // vport-gre needs it, which does not make it there.
-        std::fs::write(&index, "kernel/net/openvswitch/vport-gre.ko: kernel/net/openvswitch/openvswitch.ko\n").unwrap();
+        std::fs::write(
+            &index,
+            "kernel/net/openvswitch/vport-gre.ko: kernel/net/openvswitch/openvswitch.ko\n",
+        )
+        .unwrap();
         assert!(!kernel.has_datapath());
-        std::fs::write(&index, "kernel/net/openvswitch/openvswitch.ko.xz: kernel/lib/libcrc32c.ko\n").unwrap();
+        std::fs::write(&index, "kernel/net/openvswitch/openvswitch.ko.xz: kernel/lib/libcrc32c.ko\n")
+            .unwrap();
         assert!(kernel.has_datapath());
         std::fs::remove_file(&index).unwrap();
         std::fs::create_dir(&kernel.module).unwrap();

@@ -154,9 +154,9 @@ impl Client {
                 Some("echo") => {
                     self.send(&json!({ "result": message.params, "error": null, "id": message.id }))?;
                 }
-                Some(_) => {}
                 None if message.id == id => break message,
-                None => {}
+                // An update or an answer that nobody waits for.
+                _ => {}
             }
         };
         if !answer.error.is_null() {
@@ -182,7 +182,11 @@ impl Client {
 
     /// Runs the operations as one transaction and waits until `ovs-vswitchd` has taken it over.
     /// With no operations it waits for what was changed before.
-    pub fn transact_and_settle(&mut self, operations: &[Value], patience: Duration) -> Result<(), OvsdbError> {
+    pub fn transact_and_settle(
+        &mut self,
+        operations: &[Value],
+        patience: Duration,
+    ) -> Result<(), OvsdbError> {
         let mut all = operations.to_vec();
         all.push(
             json!({ "op": "mutate", "table": "Open_vSwitch", "where": [], "mutations": [["next_cfg", "+=", 1]] }),
@@ -315,19 +319,24 @@ mod tests {
 
     #[test]
     fn a_refusal_names_the_operation_and_the_reason() {
-        let error = ask(r#"{"id":1,"result":[{"error":"constraint violation","details":"twice"}],"error":null}"#)
-            .unwrap_err();
+        let error =
+            ask(r#"{"id":1,"result":[{"error":"constraint violation","details":"twice"}],"error":null}"#)
+                .unwrap_err();
         assert_eq!(
             error.to_string(),
             "Open vSwitch's database refused to insert Port: constraint violation (twice)"
         );
-        let error = ask(r#"{"id":1,"result":[{},{"error":"resources exhausted"}],"error":null}"#).unwrap_err();
+        let error =
+            ask(r#"{"id":1,"result":[{},{"error":"resources exhausted"}],"error":null}"#).unwrap_err();
         assert!(error.to_string().contains("commit a transaction: resources exhausted"), "{error}");
     }
 
     #[test]
     fn a_broken_or_senseless_answer_is_an_error() {
-        assert!(matches!(ask(r#"{"id":1,"resu"#).unwrap_err(), OvsdbError::Io { .. } | OvsdbError::Protocol(_)));
+        assert!(matches!(
+            ask(r#"{"id":1,"resu"#).unwrap_err(),
+            OvsdbError::Io { .. } | OvsdbError::Protocol(_)
+        ));
         assert!(matches!(ask("no json").unwrap_err(), OvsdbError::Protocol(_)));
         assert!(matches!(ask(r#"{"id":1,"result":[],"error":null}"#).unwrap_err(), OvsdbError::Protocol(_)));
     }

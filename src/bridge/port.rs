@@ -37,10 +37,9 @@ pub struct ContainerPort {
 pub fn container_ports(cx: &Context<'_>) -> Result<BTreeMap<String, ContainerPort>, BridgeError> {
     let Some(mut client) = connect(&cx.host.paths)? else { return Ok(BTreeMap::new()) };
     let view = View::read(&mut client)?;
-    let ports = view
-        .ports
-        .iter()
-        .filter(|(_, row)| row.tag() == Some("container") && view.bridge_of(row) == Some(&cx.spec.ovs.bridge));
+    let ports = view.ports.iter().filter(|(_, row)| {
+        row.tag() == Some("container") && view.bridge_of(row) == Some(&cx.spec.ovs.bridge)
+    });
     Ok(ports
         .map(|(interface, row)| {
             let port = ContainerPort {
@@ -122,14 +121,17 @@ pub fn remove_port(cx: &Context<'_>, interface: &str) -> Result<(), BridgeError>
 }
 
 fn belongs_to(port: &PortRow, container: &ContainerName) -> bool {
-    port.tag() == Some("container") && port.tags.get(TAG_CONTAINER).map(String::as_str) == Some(container.as_str())
+    port.tag() == Some("container")
+        && port.tags.get(TAG_CONTAINER).map(String::as_str) == Some(container.as_str())
 }
 
 fn not_ours(interface: &str) -> BridgeError {
     BridgeError::InTheWay {
         what: format!("a port named {interface}"),
         why: "it was not made by operation-dbus for a container, and is left as it is".into(),
-        next: format!("see what it is for (ovs-vsctl list port {interface}), and rename or remove it yourself"),
+        next: format!(
+            "see what it is for (ovs-vsctl list port {interface}), and rename or remove it yourself"
+        ),
     }
 }
 

@@ -41,7 +41,6 @@ pub(super) struct PortRow {
     pub(super) mac: String,
     pub(super) ofport: Option<i64>,
     pub(super) ofport_request: Option<i64>,
-    pub(super) error: String,
     pub(super) tags: BTreeMap<String, String>,
 }
 
@@ -55,7 +54,7 @@ pub(super) struct View {
 impl View {
     /// Reads it all.
     pub(super) fn read(client: &mut Client) -> Result<Self, OvsdbError> {
-        let columns = ["_uuid", "name", "type", "mac", "ofport", "ofport_request", "error", "external_ids"];
+        let columns = ["_uuid", "name", "type", "mac", "ofport", "ofport_request", "external_ids"];
         let results = client.transact(&[
             select(
                 "Bridge",
@@ -107,7 +106,6 @@ fn port(row: &Value, interface: &Value) -> PortRow {
         mac: string(&interface["mac"]),
         ofport: interface["ofport"].as_i64(),
         ofport_request: interface["ofport_request"].as_i64(),
-        error: string(&interface["error"]),
         tags: texts(&row["external_ids"]),
     }
 }

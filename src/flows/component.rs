@@ -1,3 +1,5 @@
+use std::time::{Duration, Instant};
+
 use serde::Serialize;
 
 use super::FlowsError;
@@ -18,6 +20,16 @@ pub type EndpointSource = fn(&Context<'_>) -> Result<Vec<Endpoint>, Report>;
 pub struct FlowsComponent {
     /// Where the containers' endpoints come from.
     pub endpoints: EndpointSource,
+    /// How long `ovs-vswitchd` may take to serve the bridge, after a boot or a restart of its own.
+    pub patience: Duration,
+}
+
+impl FlowsComponent {
+    /// The flows of the containers that `endpoints` gives.
+    #[must_use]
+    pub fn new(endpoints: EndpointSource) -> Self {
+        Self { endpoints, patience: Duration::from_secs(10) }
+    }
 }
 
 /// What is there.
@@ -28,6 +40,9 @@ pub struct Seen {
     /// How they differ from those wanted.
     #[serde(skip)]
     difference: Difference,
+    /// Whether there was no switch to ask.
+    #[serde(skip)]
+    blind: bool,
 }
 
 /// One change: all flows that differ at once, because the bundle that changes them is atomic.
@@ -38,6 +53,7 @@ pub struct FlowsChange {
     repaired: usize,
     removed: usize,
     bundle: Vec<String>,
+    blind: bool,
 }
 
 impl Change for FlowsChange {
@@ -78,23 +94,29 @@ impl Component for FlowsComponent {
     fn observe(&self, cx: &Context<'_>) -> Result<Seen, FlowsError> {
         let endpoints = (self.endpoints)(cx).map_err(FlowsError::Endpoints)?;
         let Some(switch) = our_switch(cx)? else {
-            return Ok(Seen { flows: Vec::new(), difference: all_missing(cx.spec, &endpoints) });
+            let difference = all_missing(cx.spec, &endpoints);
+            return Ok(Seen { flows: Vec::new(), difference, blind: true });
         };
         let difference = switch.difference(&lines(cx.spec, &endpoints))?;
         let ours = switch.dump()?.into_iter().filter(Printed::is_ours);
         let mut flows: Vec<String> = ours.map(|flow| normalised(&flow, &endpoints)).collect();
         flows.sort();
-        Ok(Seen { flows, difference })
+        Ok(Seen { flows, difference, blind: false })
     }
 
     fn plan(&self, spec: &HostSpec, seen: &Seen) -> Result<Vec<FlowsChange>, FlowsError> {
-        let Seen { difference, .. } = seen;
-        check(spec, difference)?;
-        Ok(change(spec, difference).into_iter().collect())
+        check(spec, &seen.difference)?;
+        Ok(change(spec, seen).into_iter().collect())
     }
 
     fn apply(&self, cx: &Context<'_>, change: &FlowsChange) -> Result<(), FlowsError> {
-        served(cx)?.bundle(&change.bundle)
+        let switch = wait_until_served(cx, self.patience)?;
+        if !change.blind {
+            return switch.bundle(&change.bundle);
+        }
+        // The switch came up after it was looked at: look again, so that nothing of others is overwritten.
+        let endpoints = (self.endpoints)(cx).map_err(FlowsError::Endpoints)?;
+        converge(cx, &endpoints).map(drop)
     }
 }
 
@@ -132,6 +154,19 @@ pub(super) fn served<'a>(cx: &'a Context<'a>) -> Result<Switch<'a>, FlowsError> 
     })
 }
 
+/// The same, waiting for `ovs-vswitchd` where it is just starting.
+fn wait_until_served<'a>(cx: &'a Context<'a>, patience: Duration) -> Result<Switch<'a>, FlowsError> {
+    let deadline = Instant::now() + patience;
+    loop {
+        match served(cx) {
+            Err(FlowsError::NotServed { .. }) if Instant::now() < deadline => {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            other => return other,
+        }
+    }
+}
+
 fn lines(spec: &HostSpec, endpoints: &[Endpoint]) -> String {
     desired(spec, endpoints).iter().map(|flow| flow.line() + "\n").collect()
 }
@@ -153,7 +188,8 @@ fn check(spec: &HostSpec, difference: &Difference) -> Result<(), FlowsError> {
     }
 }
 
-fn change(spec: &HostSpec, difference: &Difference) -> Option<FlowsChange> {
+fn change(spec: &HostSpec, seen: &Seen) -> Option<FlowsChange> {
+    let Seen { difference, blind, .. } = seen;
     let bundle = difference.bundle();
     (!bundle.is_empty()).then(|| FlowsChange {
         bridge: spec.ovs.bridge.clone(),
@@ -161,6 +197,7 @@ fn change(spec: &HostSpec, difference: &Difference) -> Option<FlowsChange> {
         repaired: difference.altered.len(),
         removed: difference.surplus.len(),
         bundle,
+        blind: *blind,
     })
 }
 

@@ -41,8 +41,14 @@ impl Printed {
                 }
                 Some(("idle_timeout" | "hard_timeout", _)) => flow.timeout = true,
                 Some(("importance", _)) => {}
-                None if ["send_flow_rem", "check_overlap", "reset_counts", "no_packet_counts", "no_byte_counts"]
-                    .contains(&word) => {}
+                None if [
+                    "send_flow_rem",
+                    "check_overlap",
+                    "reset_counts",
+                    "no_packet_counts",
+                    "no_byte_counts",
+                ]
+                .contains(&word) => {}
                 _ => matches.push(word),
             }
         }
@@ -134,7 +140,8 @@ mod tests {
         assert!(dumped.is_ours() && !dumped.timeout);
         let bare = Printed::read(" actions=NORMAL").unwrap();
         assert_eq!((bare.strict().as_str(), bare.cookie, bare.is_ours()), ("table=0", 0, false));
-        let fading = Printed::read(" cookie=0x1, idle_timeout=60, priority=7,tcp,tp_dst=80 actions=drop").unwrap();
+        let fading =
+            Printed::read(" cookie=0x1, idle_timeout=60, priority=7,tcp,tp_dst=80 actions=drop").unwrap();
         assert!(fading.timeout);
         assert_eq!(fading.strict(), "table=0,priority=7,tcp,tp_dst=80");
         assert_eq!(Printed::read("OFPST_FLOW reply (OF1.4) (xid=0x2):"), None);

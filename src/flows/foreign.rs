@@ -56,7 +56,9 @@ pub fn restore(cx: &Context<'_>) -> Result<Restored, FlowsError> {
         let path = path.clone();
         move |source| FlowsError::File { verb, path, source }
     };
-    let Some(bytes) = files::read_optional(&path).map_err(error("read"))? else { return Ok(Restored::default()) };
+    let Some(bytes) = files::read_optional(&path).map_err(error("read"))? else {
+        return Ok(Restored::default());
+    };
     let mut restored = Restored::default();
     if !bytes.is_empty() {
         let switch = served(cx)?;

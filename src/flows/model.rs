@@ -123,7 +123,9 @@ pub fn desired(spec: &HostSpec, endpoints: &[Endpoint]) -> Vec<Flow> {
     tables.add(20, 0, "", "drop");
     way_out(&mut tables);
     let mut flows = tables.0;
-    flows.sort_by(|a, b| (a.table, Reverse(a.priority), &a.matches).cmp(&(b.table, Reverse(b.priority), &b.matches)));
+    flows.sort_by(|a, b| {
+        (a.table, Reverse(a.priority), &a.matches).cmp(&(b.table, Reverse(b.priority), &b.matches))
+    });
     flows.dedup_by(|a, b| (a.table, a.priority, &a.matches) == (b.table, b.priority, &b.matches));
     flows
 }

@@ -33,7 +33,11 @@ impl<'a> Switch<'a> {
     }
 
     fn call(&self, command: &str) -> Invocation {
-        Invocation::new("ovs-ofctl").args(VERSION).args(["--no-names", "--no-stats"]).arg(command).arg(&self.target)
+        Invocation::new("ovs-ofctl")
+            .args(VERSION)
+            .args(["--no-names", "--no-stats"])
+            .arg(command)
+            .arg(&self.target)
     }
 
     /// How the switch differs from the given flows.

@@ -69,7 +69,9 @@ impl Change for NatChange {
     }
     fn object(&self) -> String {
         match self {
-            Self::Table { .. } => format!("nftables {}", TABLES.map(|t| format!("table {}", t.join(" "))).join(", ")),
+            Self::Table { .. } => {
+                format!("nftables {}", TABLES.map(|t| format!("table {}", t.join(" "))).join(", "))
+            }
             Self::Forward => "net.ipv4.ip_forward".into(),
         }
     }
@@ -130,11 +132,8 @@ impl Component for NatComponent {
                 }
                 Ok(())
             }
-            NatChange::Forward => std::fs::write(&self.ip_forward, "1\n").map_err(|source| NatError::Sysctl {
-                verb: "write",
-                path: self.ip_forward.clone(),
-                source,
-            }),
+            NatChange::Forward => std::fs::write(&self.ip_forward, "1\n")
+                .map_err(|source| NatError::Sysctl { verb: "write", path: self.ip_forward.clone(), source }),
         }
     }
 }
@@ -190,7 +189,10 @@ mod tests {
     fn forwarding_is_turned_on_only_for_the_way_out_and_never_off() {
         let mut spec = HostSpec::default();
         let bare = Seen { table: TableState::Missing, forwarding: false };
-        assert_eq!(words(&spec, &bare), ["Create nftables table inet opdbus, table arp opdbus", "Update net.ipv4.ip_forward"]);
+        assert_eq!(
+            words(&spec, &bare),
+            ["Create nftables table inet opdbus, table arp opdbus", "Update net.ipv4.ip_forward"]
+        );
         spec.ovs.nat = false;
         assert_eq!(words(&spec, &bare), ["Create nftables table inet opdbus, table arp opdbus"]);
     }

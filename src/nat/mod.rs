@@ -39,7 +39,9 @@ impl Fault for NatError {
     fn kind(&self) -> Kind {
         match self {
             Self::Run(error) => error.kind(),
-            Self::Sysctl { source, .. } if source.kind() == std::io::ErrorKind::PermissionDenied => Kind::Denied,
+            Self::Sysctl { source, .. } if source.kind() == std::io::ErrorKind::PermissionDenied => {
+                Kind::Denied
+            }
             Self::Answer(_) | Self::Sysctl { .. } => Kind::Failed,
         }
     }

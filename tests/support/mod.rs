@@ -37,7 +37,9 @@ impl Need {
 
 fn in_path(program: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path).chain(["/usr/sbin".into(), "/sbin".into()]).any(|d| d.join(program).is_file())
+    std::env::split_paths(&path)
+        .chain(["/usr/sbin".into(), "/sbin".into()])
+        .any(|d| d.join(program).is_file())
 }
 
 /// Whether the test `name` of `tier` can run here. Where not, it is written to the file named by
@@ -49,7 +51,10 @@ pub fn can_run(tier: &str, name: &str, needs: &[Need]) -> bool {
     }
     let why = missing.join(", ");
     let required = std::env::var("OPDBUS_REQUIRED").unwrap_or_default();
-    assert!(!required.split([',', ' ']).any(|t| t == tier), "{name} cannot run, and the tier {tier} is required: {why}");
+    assert!(
+        !required.split([',', ' ']).any(|t| t == tier),
+        "{name} cannot run, and the tier {tier} is required: {why}"
+    );
     eprintln!("SKIPPED {name}: {why}");
     if let Some(file) = std::env::var_os("OPDBUS_SKIPS") {
         let mut file = std::fs::File::options().append(true).create(true).open(file).unwrap();

@@ -149,10 +149,20 @@ impl Ovs {
 
     /// What the database holds about a bridge and its ports, without what changes by itself.
     pub(crate) fn describe(&self, bridge: &str) -> String {
-        let mut text = self.vsctl(&["--columns=name,ports,fail_mode,datapath_type,protocols,external_ids", "list", "bridge", bridge]);
+        let mut text = self.vsctl(&[
+            "--columns=name,ports,fail_mode,datapath_type,protocols,external_ids",
+            "list",
+            "bridge",
+            bridge,
+        ]);
         for port in self.vsctl(&["list-ports", bridge]).lines() {
             text += &self.vsctl(&["--columns=name,tag,external_ids", "list", "port", port]);
-            text += &self.vsctl(&["--columns=name,type,mac,ofport,ofport_request,external_ids", "list", "interface", port]);
+            text += &self.vsctl(&[
+                "--columns=name,type,mac,ofport,ofport_request,external_ids",
+                "list",
+                "interface",
+                port,
+            ]);
         }
         text
     }
@@ -161,7 +171,6 @@ impl Ovs {
 /// A machine at the far end of a virtual cable: a namespace with one interface, `eth0`.
 pub(crate) struct Machine {
     holder: Process,
-    pub(crate) interface: String,
 }
 
 impl Machine {
@@ -175,9 +184,15 @@ impl Machine {
                 && std::fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|c| c.trim() == "sleep")
         });
         let mac = mac.to_string();
-        tool("ip", &["link", "add", interface, "type", "veth", "peer", "name", "eth0", "address", &mac, "netns", &pid]);
+        tool(
+            "ip",
+            &[
+                "link", "add", interface, "type", "veth", "peer", "name", "eth0", "address", &mac, "netns",
+                &pid,
+            ],
+        );
         tool("ip", &["link", "set", interface, "up"]);
-        let machine = Self { holder, interface: interface.to_owned() };
+        let machine = Self { holder };
         // Nothing speaks by itself: what is heard was sent by the test.
         machine.run("sysctl", &["-qw", "net.ipv6.conf.all.disable_ipv6=1"]);
         machine.run("ip", &["link", "set", "lo", "up"]);
