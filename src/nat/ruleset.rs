@@ -30,12 +30,11 @@ pub fn render(spec: &HostSpec) -> String {
         text.push_str("  }\n");
     };
     // With the userspace datapath a container's frames also come to the kernel at the host's end of its
-    // interface, past the bridge and its flows. Whoever answers there opens a way around every grant.
-    chain(
-        "past_the_bridge",
-        "filter hook prerouting priority raw",
-        &[format!("iifname \"{containers}\" drop")],
-    );
+    // interface, past the bridge and its flows. Whoever answers there opens a way around every grant. Nor does
+    // the host speak there: its IPv6 would ask for routers on every interface.
+    let past = |direction| [format!("{direction}ifname \"{containers}\" drop")];
+    chain("past_the_bridge", "filter hook prerouting priority raw", &past("i"));
+    chain("past_the_bridge_out", "filter hook output priority raw", &past("o"));
     if spec.ovs.nat {
         chain(
             "postrouting",
@@ -139,6 +138,10 @@ mod tests {
           chain past_the_bridge {
             type filter hook prerouting priority raw; policy accept;
             iifname "oc-*" drop
+          }
+          chain past_the_bridge_out {
+            type filter hook output priority raw; policy accept;
+            oifname "oc-*" drop
           }
           chain postrouting {
             type nat hook postrouting priority srcnat; policy accept;
