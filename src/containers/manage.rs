@@ -292,7 +292,8 @@ impl<'a> Containers<'a> {
     }
 
     fn converge_flows(&self) -> Result<(), ContainerError> {
-        Ok(crate::flows::converge(self.cx, &endpoints(self.cx)?)?)
+        crate::flows::converge(self.cx, &endpoints(self.cx)?)?;
+        Ok(())
     }
 
     /// Writes LXC's configuration for a container that is about to start, and gives its path.
