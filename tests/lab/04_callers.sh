@@ -1,0 +1,67 @@
+# shellcheck shell=bash
+# lab: installed
+# Who may ask for what, and what of it is written down.
+
+API=/var/lib/op-dbus/sockets/api/opdbus.sock
+users() {
+    lab bash -c '
+        id stranger >/dev/null 2>&1 || useradd --create-home stranger
+        id member >/dev/null 2>&1 || useradd --create-home --groups opdbus member'
+}
+as() { lab runuser --user "$1" -- "${@:2}"; }
+create_by_bus() { as "$1" busctl --json=short call org.opdbus1 /org/opdbus1 org.opdbus1.Manager Call ss container.create "$2"; }
+create_by_socket() {
+    as "$1" curl --silent --show-error --fail-with-body --max-time 30 --unix-socket "$API" --data "$2" http://opdbus/v1/operations/container.create
+}
+refusals() { opdbus ledger show --json --operation container.create --limit 0 | jq '[.[] | select(.metadata.outcome == "refused")] | length'; }
+
+test_a_stranger_is_refused_on_the_bus_and_on_the_socket() {
+    local before
+    users
+    before=$(refusals)
+    refused create_by_bus stranger '{"name": "web-05"}' >/dev/null
+    contains "$(cat "$OUT")" "opdbus"
+    equal $((before + 1)) "$(refusals)" "the refusal is in the ledger"
+    equal stranger "$(opdbus ledger show --json --operation container.create --limit 1 | jq --raw-output '.[0].metadata.caller.user')"
+    refused as stranger op-dbus container create web-05 >/dev/null
+    # The socket's directory is closed to strangers already.
+    refused create_by_socket stranger '{"name": "web-05"}' >/dev/null
+    refused opdbus container show web-05 >/dev/null
+}
+
+test_a_member_of_opdbus_may_create_on_the_bus_and_on_the_socket() {
+    users
+    create_by_bus member '{"name": "web-05", "noStart": true}'
+    create_by_socket member '{"name": "web-06", "noStart": true}'
+    equal "member dbus" "$(opdbus ledger show --json --operation container.create --target web-05 --limit 1 | jq --raw-output '.[0].metadata.caller | "\(.user) \(.via)"')"
+    equal "member socket" "$(opdbus ledger show --json --operation container.create --target web-06 --limit 1 | jq --raw-output '.[0].metadata.caller | "\(.user) \(.via)"')"
+    as member op-dbus container delete web-05 --force --yes
+    as member op-dbus container delete web-06 --force --yes
+}
+
+test_a_member_is_not_root() {
+    users
+    refused as member op-dbus apply >/dev/null
+    refused as stranger op-dbus ledger show >/dev/null
+    refused as stranger cat /var/lib/op-dbus/@timing/blockchain.db >/dev/null
+    refused as member sqlite3 /var/lib/op-dbus/@timing/blockchain.db "delete from timing" >/dev/null
+}
+
+test_hostile_names_are_refused_with_the_reason_and_written_down() {
+    local name before count=0 json long
+    long=$(printf 'x%.0s' {1..300})
+    users
+    before=$(refusals)
+    for name in ../x -rf 'a b' $'a\nb' "$long" '' . .. web/01 'web-01;id' 'Web' '%n' 'wéb'; do
+        json=$(jq --null-input --compact-output --arg name "$name" '{name: $name}')
+        refused create_by_bus member "$json" >/dev/null
+        contains "$(cat "$OUT")" name "the reason of refusing '$name'"
+        refused create_by_socket member "$json" >/dev/null
+        refused lab op-dbus container create -- "$name" >/dev/null
+        count=$((count + 3))
+    done
+    equal $((before + count)) "$(refusals)" "every refusal is in the ledger"
+    equal "" "$(lab bash -c 'ls -A /var/lib/op-dbus/containers | grep -vE "^web-0[12]$"')" "made by a hostile name"
+    opdbus ledger verify
+    plan_is_empty
+}

@@ -1,0 +1,110 @@
+# shellcheck shell=bash
+# What the tests of the lab tier share. Sourced by tests/lab/run and, for each test, by tests/lab/one.
+
+set -eEuo pipefail
+
+HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+REPO=$(cd "$HERE/../.." && pwd)
+# A lab of the tests' own beside the one somebody may be working in; the cached trees are shared.
+export LAB_NAME=${LAB_NAME:-test} LAB_DIR=${LAB_DIR:-$REPO/.lab}
+
+# Why the lab tier cannot run on this machine; empty where it can.
+impossible=""
+lab_tier_possible() {
+    if ((EUID != 0)); then
+        impossible="only root can run the lab"
+    elif [[ ! -c /dev/loop-control ]]; then
+        impossible="there are no loop devices here"
+    fi
+    [[ -z $impossible ]]
+}
+
+die() {
+    printf '%s\n' "$*"
+    exit 1
+}
+skip() {
+    printf '%s\n' "$*"
+    exit 77
+}
+# A line that the runner shows, passed or not.
+show() { printf '# %s\n' "$*"; }
+
+lab() { "$REPO/lab/run" "$@"; }
+opdbus() { lab op-dbus "$@"; }
+# Runs a command in a container of the lab.
+inside() { lab op-dbus container exec "$1" -- "${@:2}"; }
+
+equal() { [[ $1 == "$2" ]] || die "${3:-not equal}: expected '$1', got '$2'"; }
+contains() { [[ $1 == *"$2"* ]] || die "${3:-not found}: '$2' is not in '$1'"; }
+refused() {
+    local status=0
+    "$@" >"$OUT" 2>&1 || status=$?
+    ((status != 0)) || die "not refused: $*"
+    printf '%s' "$status"
+}
+OUT=$(mktemp)
+trap 'rm -f "$OUT"' EXIT
+
+# until_true SECONDS COMMAND…: the command succeeds within that time. Prints the seconds it took.
+until_true() {
+    local limit=$1 start=$EPOCHREALTIME
+    shift
+    until "$@" >"$OUT" 2>&1; do
+        awk -v a="$start" -v b="$EPOCHREALTIME" -v l="$limit" 'BEGIN { exit !(b - a > l) }' && die "not within $limit s: $* ($(tail -n3 "$OUT"))"
+        sleep 0.1
+    done
+    awk -v a="$start" -v b="$EPOCHREALTIME" 'BEGIN { printf "%.1f", b - a }'
+}
+
+plan_is_empty() {
+    local plan
+    plan=$(opdbus plan --json)
+    equal 0 "$(jq '.changes | length' <<<"$plan")" "op-dbus plan is not empty: $(jq --compact-output .changes <<<"$plan")"
+}
+
+address_of() { opdbus container show "$1" --json | jq --raw-output .address; }
+
+# The installer, as lab/up calls it. `installer --yes …`
+installer() {
+    lab /opt/operation-dbus/install-opdbus.sh --yes --bin-dir /opt/programs "$@"
+}
+# The first time, with the template's tarball and the host spec.
+install_afresh() {
+    installer --rootfs /opt/lab/guest.tar.zst --config /opt/lab/host.json "$@"
+}
+
+containers_run() {
+    [[ $(opdbus container list --json | jq '[.[] | select(.state == "running")] | length') == "${1:-2}" ]]
+}
+
+# What a lab could leave behind on this machine, in lines that can be compared.
+machine_state() {
+    losetup --list --noheadings --output NAME,BACK-FILE | sed 's/^/loop /'
+    awk '{ print "mount", $5, $9 }' /proc/self/mountinfo
+    ip -oneline link | awk '{ print "link", $2 }'
+    find /run/netns /var/run/netns -mindepth 1 2>/dev/null | sed 's/^/netns /'
+    stat --format='mode %n %a %U %G' /dev/loop* /dev/net/tun /dev/fuse /dev/btrfs-control 2>/dev/null
+    find /sys/fs/cgroup -mindepth 1 -maxdepth 3 -type d -name '*opdbus*' | sed 's/^/cgroup /'
+    local own process
+    own=$(readlink /proc/self/ns/pid)
+    for process in /proc/[0-9]*; do
+        # In another process-id namespace: something of a lab or of a container.
+        [[ $(readlink "$process/ns/pid_for_children" 2>/dev/null || echo "$own") == "$own" ]] ||
+            echo "process $(tr '\0' ' ' <"$process/cmdline" 2>/dev/null)"
+    done
+    pgrep --full --list-name 'systemd-nspawn|mmdebstrap' | sed 's/^/process /' || true
+    ss --no-header --listening --tcp --udp --numeric 2>/dev/null | awk '{ print "port", $1, $5 }'
+}
+
+# nothing_new BEFORE: nothing is there now that was not then. The kernel ends namespaces and interfaces a
+# moment after their last process.
+nothing_new() {
+    local try new=""
+    for ((try = 0; try < 50; try++)); do
+        new=$(comm -13 <(sort -u <<<"$1") <(machine_state | sort -u))
+        if [[ -z $new ]]; then return 0; fi
+        sleep 0.2
+    done
+    die "left behind: $new"
+}
