@@ -22,8 +22,8 @@ pub fn components() -> Vec<Box<dyn Stage>> {
         Box::new(SocketsComponent::default()),
         Box::new(LedgerComponent::default()),
         Box::new(UnitsComponent::default()),
-        Box::new(BridgeComponent),
-        Box::new(NatComponent),
+        Box::new(BridgeComponent::default()),
+        Box::new(NatComponent::default()),
         Box::new(flows()),
         Box::new(TemplatesComponent),
         Box::new(ContainersComponent),
@@ -33,7 +33,7 @@ pub fn components() -> Vec<Box<dyn Stage>> {
 /// The flows, of the containers there are.
 #[must_use]
 pub fn flows() -> FlowsComponent {
-    FlowsComponent { endpoints: |cx| crate::containers::endpoints(cx).map_err(Report::from) }
+    FlowsComponent::new(|cx| crate::containers::endpoints(cx).map_err(Report::from))
 }
 
 /// The components of the given names, in the order in which they are applied; all where none is named.

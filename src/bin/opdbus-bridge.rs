@@ -1,4 +1,4 @@
-//! The bridge's helper.
+//! The helper of the bridge and of the packet filter around it.
 
 use std::process::ExitCode;
 
@@ -8,25 +8,36 @@ use opdbus::cli::{Common, Verb, component_verb, finish, init_logging};
 use opdbus::engine::Stage;
 use opdbus::nat::NatComponent;
 
-/// The Open vSwitch bridge, its internal ports, the gateway's address, and address translation.
+/// Keeps the Open vSwitch bridge and the host's packet filter around it.
 ///
-/// Works on the host spec without the daemon. Other bridges, ports and nftables tables are never changed,
-/// and the bridge is never deleted and made again. A second apply changes nothing.
+/// The bridge named in the host spec (ovsbr0) with the host's ports veth-socket and veth-mesh, the gateway
+/// address on veth-socket, and the nftables table `inet opdbus`: what containers may reach of the host, and
+/// their way out. Flows are `opdbus-flows`.
+///
+/// A bridge, a port, or an interface of these names that it did not make is refused and left as it is; other
+/// bridges, ports and tables are not touched.
 #[derive(Parser)]
 #[command(
     version,
-    after_help = "Exit status: 0 done, 1 failed, 2 usage, 3 invalid, 4 not found, 5 conflict, 6 denied,\n7 unavailable, 8 another run is under way."
+    after_help = "\
+Exit status: 0 done, 1 failed, 2 usage, 3 host spec wrong, 5 something is in the way, 6 not allowed,
+7 Open vSwitch or a tool is missing, 8 another run is at work.
+
+Examples:
+  opdbus-bridge plan            what would be changed
+  opdbus-bridge apply           make it so
+  opdbus-bridge status --json   what is there"
 )]
 struct Arguments {
-    #[command(flatten)]
-    common: Common,
     #[command(subcommand)]
     verb: Verb,
+    #[command(flatten)]
+    common: Common,
 }
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
     init_logging();
-    let stages: Vec<Box<dyn Stage>> = vec![Box::new(BridgeComponent), Box::new(NatComponent)];
+    let arguments = Arguments::parse();
+    let stages: [Box<dyn Stage>; 2] = [Box::<BridgeComponent>::default(), Box::<NatComponent>::default()];
     finish(arguments.common.json, component_verb(&stages, arguments.verb, &arguments.common))
 }

@@ -1,58 +1,77 @@
-//! The flow installer.
+//! The helper of the bridge's flows.
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use opdbus::cli::{Common, Verb, component_verb, finish, init_logging};
-use opdbus::engine::{Context, Silent};
+use opdbus::engine::{Context, Silent, Stage};
 use opdbus::fault::Report;
 use opdbus::{flows, system};
-use serde_json::json;
 
-/// The flow tables of the bridge: classification (0), socket network (10), mesh (20), the way out (30).
+/// Keeps the flows on the Open vSwitch bridge.
 ///
-/// Works on the host spec and the containers there are, without the daemon. Our flows carry our cookie and
-/// are changed by difference, in one atomic bundle; other flows stay. A second apply changes nothing.
+/// They are made from the host spec and the containers there are: a container reaches another only where it
+/// was granted, under its own address, and nothing is flooded. What differs is changed in one atomic bundle.
+/// Flows of others on the bridge (with another cookie) are left as they are.
+///
+/// ovs-vswitchd forgets all flows when it restarts. `apply` brings ours back; `save` before and `restore` after
+/// bring back the others'.
 #[derive(Parser)]
 #[command(
     version,
-    after_help = "Exit status: 0 done, 1 failed, 2 usage, 3 invalid, 4 not found, 5 conflict, 6 denied,\n7 unavailable, 8 another run is under way."
+    after_help = "\
+Exit status: 0 done, 1 failed, 2 usage, 3 host spec wrong, 4 no bridge, 5 something is in the way, 6 not allowed,
+7 Open vSwitch is missing or does not run, 8 another run is at work.
+
+Examples:
+  opdbus-flows plan             what would be changed
+  opdbus-flows apply            make it so
+  opdbus-flows status --json    our flows on the bridge"
 )]
 struct Arguments {
+    #[command(subcommand)]
+    command: Command,
     #[command(flatten)]
     common: Common,
-    #[command(subcommand)]
-    command: What,
 }
 
-#[derive(Subcommand)]
-enum What {
+#[derive(Clone, Copy, Subcommand)]
+enum Command {
     #[command(flatten)]
     Component(Verb),
-    /// Keep the flows on our bridge that are not ours over a restart of ovs-vswitchd (the unit's `ExecStop`).
+    /// Write down the flows of others on our bridge, to be put back by `restore`.
     Save,
-    /// Put back the flows that `save` kept and that are not there.
+    /// Put back what `save` wrote down and is missing now.
     Restore,
-}
-
-fn main() -> ExitCode {
-    let arguments = Arguments::parse();
-    init_logging();
-    finish(arguments.common.json, run(&arguments))
 }
 
 fn run(arguments: &Arguments) -> Result<(), Report> {
     let common = &arguments.common;
-    if let What::Component(verb) = arguments.command {
-        return component_verb(&[Box::new(system::flows())], verb, common);
+    if let Command::Component(verb) = arguments.command {
+        let stages: [Box<dyn Stage>; 1] = [Box::new(system::flows())];
+        return component_verb(&stages, verb, common);
     }
     let host = common.host();
     let spec = common.spec(&host)?;
     let cx = Context { host: &host, spec: &spec, progress: &Silent };
-    let (count, done) = match arguments.command {
-        What::Save => (flows::save_foreign(&cx)?, "kept"),
-        _ => (flows::restore_foreign(&cx)?, "put back"),
-    };
-    common.out().answer(&json!({ "flows": count }), |_| format!("{count} foreign flows {done}"));
+    let out = common.out();
+    if let Command::Save = arguments.command {
+        out.answer(&flows::save(&cx)?, |saved| match saved.flows {
+            None => "the bridge is not there: nothing is written down".into(),
+            Some(count) => format!("flows of others written down: {count}"),
+        });
+    } else {
+        out.answer(&flows::restore(&cx)?, |restored| {
+            let mut lines = vec![format!("flows of others put back: {}", restored.restored)];
+            lines.extend(restored.refused.iter().map(|refused| format!("refused: {refused}")));
+            lines.join("\n")
+        });
+    }
     Ok(())
+}
+
+fn main() -> ExitCode {
+    init_logging();
+    let arguments = Arguments::parse();
+    finish(arguments.common.json, run(&arguments))
 }

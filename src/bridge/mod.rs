@@ -1,26 +1,182 @@
-//! The Open vSwitch bridge: itself, its two internal ports, the gateway's address, and containers' ports.
+//! The Open vSwitch bridge: the bridge itself, the host's ports on it, the gateway address, and the
+//! ports of containers. What the bridge does with a packet is the room `flows`.
 
 mod component;
-mod database;
+mod kernel;
 pub mod ovsdb;
+mod port;
+mod view;
 
-pub use component::{BridgeComponent, BridgeError, Change, Seen, kernel_datapath};
-pub use database::{Port, add_port, container_ports, remove_port, userspace};
-
+use crate::engine::Context;
+use crate::fault::{Fault, Kind};
 use crate::mac::MacAddr;
+use crate::run::RunError;
 
-/// The port that holds the gateway's address: the host's own foot in the containers' network. Open vSwitch
-/// makes it (an internal port); the name is the requirements'.
+pub use component::{BridgeChange, BridgeComponent, Seen, SeenBridge, SeenPort};
+pub use kernel::Kernel;
+pub use port::{ContainerPort, Port, add_port, container_ports, remove_port};
+
+use ovsdb::OvsdbError;
+
+/// The host's port on the socket network; it holds the gateway address.
 pub const SOCKET_PORT: &str = "veth-socket";
-/// The port from which the kernel will route into the mesh.
-pub const MESH_PORT: &str = "veth-mesh";
-/// The OpenFlow number of [`SOCKET_PORT`]. Containers' begin at 100.
+/// Its OpenFlow number.
 pub const SOCKET_OFPORT: u32 = 10;
-/// The OpenFlow number of [`MESH_PORT`].
-pub const MESH_OFPORT: u32 = 20;
-/// The MAC address that the flows answer for every address of the subnet. Locally administered; "opdb".
-pub const ROUTER_MAC: MacAddr = MacAddr([0x02, 0x6f, 0x70, 0x64, 0x62, 0x00]);
-/// The MAC address of [`SOCKET_PORT`].
+/// Its Ethernet address: fixed, so that containers' neighbour tables outlive the host.
 pub const SOCKET_MAC: MacAddr = MacAddr([0x02, 0x6f, 0x70, 0x64, 0x62, 0x01]);
-/// The MAC address of [`MESH_PORT`].
+
+/// The host's port on the mesh.
+pub const MESH_PORT: &str = "veth-mesh";
+/// Its OpenFlow number.
+pub const MESH_OFPORT: u32 = 20;
+/// Its Ethernet address.
 pub const MESH_MAC: MacAddr = MacAddr([0x02, 0x6f, 0x70, 0x64, 0x62, 0x02]);
+
+/// How the host's end of a container's interface begins. The packet filter knows containers by it.
+pub const CONTAINER_PREFIX: &str = "oc-";
+
+/// The VLAN of all our ports. Our flows send to a port by its number, which no VLAN hinders; but what a
+/// port of the admin's floods through the normal switch stays out of ports with another VLAN.
+const OUR_VLAN: u16 = 4094;
+
+/// The key in `external_ids` by which a row is known as ours.
+const TAG: &str = "opdbus";
+/// The key under which a container's port names it.
+const TAG_CONTAINER: &str = "opdbus-container";
+/// The key under which the host's port keeps the gateway address that we gave it.
+const TAG_GATEWAY: &str = "opdbus-gateway";
+
+/// Why the bridge could not be seen or changed.
+#[derive(Debug, thiserror::Error)]
+pub enum BridgeError {
+    /// The database.
+    #[error(transparent)]
+    Ovsdb(#[from] OvsdbError),
+    /// A tool.
+    #[error(transparent)]
+    Run(#[from] RunError),
+    /// A file of the kernel's could not be read.
+    #[error("cannot read {}", .path.display())]
+    Read {
+        /// The file.
+        path: std::path::PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A tool's answer could not be read.
+    #[error("{call} gave an answer that cannot be read: {why}")]
+    Answer {
+        /// The call.
+        call: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// Something that is not ours has the name.
+    #[error("{what} is in the way: {why}")]
+    InTheWay {
+        /// What it is.
+        what: String,
+        /// Why it is not ours.
+        why: String,
+        /// What to do.
+        next: String,
+    },
+    /// The containers' subnet is routed elsewhere.
+    #[error("the containers' subnet {subnet} overlaps {route}, which this host reaches through {interface}")]
+    Overlap {
+        /// The subnet of the host spec.
+        subnet: String,
+        /// The network that was there before.
+        route: String,
+        /// Its interface.
+        interface: String,
+    },
+    /// The kernel's datapath was asked for.
+    #[error("the host spec asks for the kernel's datapath, and this kernel has no openvswitch module")]
+    NoKernelDatapath,
+    /// There is no bridge to put a port on.
+    #[error("there is no bridge {0}")]
+    NoBridge(String),
+    /// `ovs-vswitchd` could not make a port.
+    #[error("Open vSwitch could not make the port {port}: {why}")]
+    Port {
+        /// The port.
+        port: String,
+        /// What Open vSwitch says.
+        why: String,
+    },
+}
+
+impl Fault for BridgeError {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Ovsdb(error) => error.kind(),
+            Self::Run(error) => error.kind(),
+            Self::InTheWay { .. } | Self::Overlap { .. } => Kind::Conflict,
+            Self::NoKernelDatapath => Kind::Unavailable,
+            Self::NoBridge(_) => Kind::NotFound,
+            Self::Read { .. } | Self::Answer { .. } | Self::Port { .. } => Kind::Failed,
+        }
+    }
+    fn next(&self) -> Option<String> {
+        match self {
+            Self::Ovsdb(error) => error.next(),
+            Self::Run(error) => error.next(),
+            Self::InTheWay { next, .. } => Some(next.clone()),
+            Self::Overlap { .. } => {
+                Some("set another subnet as ovs.subnet in the host spec, for example 10.77.0.0/24".into())
+            }
+            Self::NoKernelDatapath => {
+                Some("install a kernel that has it, or set ovs.datapath to auto or userspace".into())
+            }
+            Self::NoBridge(_) => Some("`opdbus-bridge apply` makes it".into()),
+            Self::Port { .. } => Some("see /var/log/openvswitch/ovs-vswitchd.log".into()),
+            Self::Read { .. } | Self::Answer { .. } => None,
+        }
+    }
+}
+
+/// Whose the bridge named in the host spec is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ownership {
+    /// There is none, or no Open vSwitch at all.
+    Absent,
+    /// We made it.
+    Ours,
+    /// Someone else made it.
+    Foreign,
+}
+
+/// Whose the bridge is, in one round trip to the database. For the rooms that work on the bridge, so
+/// that none of them touches one that is not ours.
+pub fn ownership(cx: &Context<'_>) -> Result<Ownership, BridgeError> {
+    let Some(mut client) = view::connect(&cx.host.paths)? else { return Ok(Ownership::Absent) };
+    let condition = serde_json::json!([["name", "==", cx.spec.ovs.bridge]]);
+    let results = client.transact(&[ovsdb::select("Bridge", &condition, &["external_ids"])])?;
+    Ok(match ovsdb::rows(results.first()).next() {
+        None => Ownership::Absent,
+        Some(row) if ovsdb::texts(&row["external_ids"]).get(TAG).is_some_and(|t| t == "bridge") => {
+            Ownership::Ours
+        }
+        Some(_) => Ownership::Foreign,
+    })
+}
+
+/// Whether the bridge's datapath is the userspace one; not where there is no bridge.
+pub fn userspace(cx: &Context<'_>) -> Result<bool, BridgeError> {
+    let Some(mut client) = view::connect(&cx.host.paths)? else { return Ok(false) };
+    let condition = serde_json::json!([["name", "==", cx.spec.ovs.bridge]]);
+    let results = client.transact(&[ovsdb::select("Bridge", &condition, &["datapath_type"])])?;
+    Ok(ovsdb::rows(results.first()).next().is_some_and(|row| row["datapath_type"] == "netdev"))
+}
+
+/// The error for a bridge of our name that someone else made.
+#[must_use]
+pub fn foreign_bridge(name: &str) -> BridgeError {
+    BridgeError::InTheWay {
+        what: format!("a bridge named {name}"),
+        why: "it was not made by operation-dbus, and is left as it is".into(),
+        next: "set another name as ovs.bridge in the host spec, or remove the bridge yourself".into(),
+    }
+}

@@ -178,14 +178,20 @@ impl engine::Component for ContainersComponent {
                 let seen = SeenContainer {
                     origin: record.origin,
                     running: running.contains(&name),
-                    port: ports.remove(&record.interface()),
+                    port: ports
+                        .remove(&record.interface())
+                        .is_some_and(|port| port.requested == Some(record.ofport().into())),
                     address: record.address,
                     spec: record.spec,
                 };
                 (name, seen)
             })
             .collect();
-        Ok(Seen { containers, half_made: half_made(&tree.containers())?, stray_ports: ports })
+        Ok(Seen {
+            containers,
+            half_made: half_made(&tree.containers())?,
+            stray_ports: ports.into_keys().collect(),
+        })
     }
 
     fn plan(&self, spec: &HostSpec, seen: &Seen) -> Result<Vec<Change>, ContainerError> {

@@ -130,6 +130,8 @@ impl<'a> Containers<'a> {
         let template = templates::find(&tree, &record.spec.template)?;
         let rootfs = stage.join("rootfs");
         subvolume::snapshot(&template.rootfs, &rootfs, false)?;
+        // A snapshot carries its template's marker.
+        subvolume::mark(&rootfs, "containers")?;
         let root = RootDir::open(&rootfs).map_err(io_error("open", &rootfs))?;
         identity::write(&root, record).map_err(io_error("write the identity into", &rootfs))?;
         write_record(&stage, record)?;
@@ -290,7 +292,8 @@ impl<'a> Containers<'a> {
     }
 
     fn converge_flows(&self) -> Result<(), ContainerError> {
-        Ok(crate::flows::converge(self.cx, &endpoints(self.cx)?)?)
+        crate::flows::converge(self.cx, &endpoints(self.cx)?)?;
+        Ok(())
     }
 
     /// Writes LXC's configuration for a container that is about to start, and gives its path.

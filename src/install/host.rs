@@ -49,7 +49,7 @@ pub fn detect(host: &Host) -> Detected {
         nixos: Path::new("/etc/NIXOS").exists() || field("ID").as_deref() == Some("nixos"),
         proxmox: Path::new("/etc/pve").is_dir(),
         distribution: field("PRETTY_NAME").unwrap_or_else(|| "unknown".into()),
-        kernel_datapath: crate::bridge::kernel_datapath(),
+        kernel_datapath: crate::bridge::Kernel::default().has_datapath(),
         upgrade: host.paths.etc.join("installed").exists(),
     }
 }

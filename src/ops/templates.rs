@@ -10,8 +10,7 @@ use super::given::Given;
 use super::registry::{Effect, Op, Privilege};
 use crate::fault::Report;
 use crate::name::TemplateName;
-use crate::spec::Template;
-use crate::templates::{self, Listed, Origin};
+use crate::templates::{self, Listed, TemplateRecord, Wish};
 
 /// `template.list`
 pub(super) struct List;
@@ -28,10 +27,10 @@ impl Op for List {
     }
     fn run(call: &Call<'_>, _: NoArgs) -> Result<Vec<Listed>, Report> {
         let spec = call.spec()?;
-        Ok(templates::list(&call.context(&spec))?)
+        Ok(templates::list(&call.context(&spec).tree())?)
     }
     fn text(all: &Vec<Listed>) -> String {
-        templates::list_text(all)
+        templates::text::table(all)
     }
 }
 
@@ -70,36 +69,27 @@ impl Op for Build {
     const EFFECT: Effect = Effect::Change;
     const PRIVILEGE: Privilege = Privilege::Admin;
     type Args = BuildArgs;
-    type Answer = Done;
+    type Answer = TemplateRecord;
 
     fn target(args: &BuildArgs) -> String {
         args.name.raw().to_owned()
     }
-    fn run(call: &Call<'_>, args: BuildArgs) -> Result<Done, Report> {
+    fn run(call: &Call<'_>, args: BuildArgs) -> Result<TemplateRecord, Report> {
         let name = args.name.check()?;
-        let mut spec = call.spec()?;
-        let (template, origin) = if let Some(declared) = spec.templates.get(&name) {
-            (declared.clone(), Origin::System)
-        } else {
-            let defaults = Template::default();
-            let template = Template {
-                suite: args.suite.unwrap_or_else(|| defaults.suite.clone()),
-                mirror: args.mirror,
-                rootfs: args.rootfs,
-                packages: args.packages,
-                ..defaults
-            };
-            (template, Origin::User)
+        let spec = call.spec()?;
+        let wish = Wish {
+            rootfs: args.rootfs,
+            suite: args.suite,
+            mirror: args.mirror,
+            packages: args.packages,
+            ..Wish::default()
         };
-        // The same checks as for a declared one.
-        spec.templates.insert(name.clone(), template.clone());
-        crate::spec::check(&spec)?;
+        let (template, origin) = templates::requested(&spec, &name, &wish)?;
         let _lock = call.lock()?;
-        templates::build(&call.context(&spec), &name, &template, origin)?;
-        Ok(Done::new(format!("template {name} is built")))
+        Ok(templates::build(&call.context(&spec), &name, &template, origin)?)
     }
-    fn text(done: &Done) -> String {
-        done.text()
+    fn text(record: &TemplateRecord) -> String {
+        templates::text::sentence("built", record)
     }
 }
 
@@ -121,20 +111,19 @@ impl Op for Refresh {
     const EFFECT: Effect = Effect::Change;
     const PRIVILEGE: Privilege = Privilege::Admin;
     type Args = Named;
-    type Answer = Done;
+    type Answer = TemplateRecord;
 
     fn target(args: &Named) -> String {
         args.name.raw().to_owned()
     }
-    fn run(call: &Call<'_>, args: Named) -> Result<Done, Report> {
+    fn run(call: &Call<'_>, args: Named) -> Result<TemplateRecord, Report> {
         let name = args.name.check()?;
         let spec = call.spec()?;
         let _lock = call.lock()?;
-        templates::refresh(&call.context(&spec), &name)?;
-        Ok(Done::new(format!("template {name} is refreshed")))
+        Ok(templates::refresh(&call.context(&spec), &name)?)
     }
-    fn text(done: &Done) -> String {
-        done.text()
+    fn text(record: &TemplateRecord) -> String {
+        templates::text::sentence("refreshed", record)
     }
 }
 
@@ -156,7 +145,7 @@ impl Op for Remove {
         let name = args.name.check()?;
         let spec = call.spec()?;
         let _lock = call.lock()?;
-        templates::remove(&call.context(&spec), &name)?;
+        templates::remove(&call.context(&spec), &name, false)?;
         Ok(Done::new(format!("template {name} is removed")))
     }
     fn text(done: &Done) -> String {

@@ -32,6 +32,9 @@ pub struct Invocation {
     pub stdin: Vec<u8>,
     /// How long it may run.
     pub time_limit: Duration,
+    /// Whether what it writes to standard output is taken as standard error: for tools that give
+    /// their reasons there.
+    pub merged: bool,
 }
 
 impl Invocation {
@@ -43,6 +46,7 @@ impl Invocation {
             env: Vec::new(),
             stdin: Vec::new(),
             time_limit: DEFAULT_TIME_LIMIT,
+            merged: false,
         }
     }
 
@@ -71,6 +75,13 @@ impl Invocation {
     #[must_use]
     pub fn stdin(mut self, bytes: impl Into<Vec<u8>>) -> Self {
         self.stdin = bytes.into();
+        self
+    }
+
+    /// Takes standard output as standard error.
+    #[must_use]
+    pub fn merged(mut self) -> Self {
+        self.merged = true;
         self
     }
 

@@ -20,19 +20,21 @@ impl Exec for System {
         let span = tracing::debug_span!("run", call = %call);
         let _entered = span.enter();
         let io = |source| RunError::Io { call: call.to_string(), source };
+        let (stderr, stderr_end) = std::io::pipe().map_err(io)?;
+        let stdout_end =
+            if call.merged { stderr_end.try_clone().map_err(io)?.into() } else { Stdio::piped() };
         let mut command = command(call);
         command
             .stdin(if call.stdin.is_empty() { Stdio::null() } else { Stdio::piped() })
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
+            .stdout(stdout_end)
+            .stderr(stderr_end);
+        // It takes the command, and with it our own ends for writing: the pipes end when the tool's do.
         let mut child = spawn(call, command)?;
-        let (Some(stdout), Some(stderr)) = (child.stdout.take(), child.stderr.take()) else {
-            return Err(io(std::io::Error::other("no pipes")));
-        };
+        let stdout = child.stdout.take();
         let stdin = child.stdin.take();
         std::thread::scope(|scope| {
             let (line_sender, lines) = std::sync::mpsc::channel::<String>();
-            let out = scope.spawn(move || read_all(stdout));
+            let out = scope.spawn(move || stdout.map(read_all).unwrap_or_default());
             let err = scope.spawn(move || read_lines(stderr, &line_sender));
             if let Some(mut pipe) = stdin {
                 // A tool that ends without reading its input says why on standard error.
@@ -157,6 +159,13 @@ mod tests {
         let mut lines = Vec::new();
         let output = Runner::default().watch(&call, |l| lines.push(l.to_owned())).unwrap();
         assert_eq!((output.text().as_str(), lines), ("in", vec!["one".to_owned(), "two".to_owned()]));
+    }
+
+    #[test]
+    fn a_tool_that_complains_on_standard_output_is_heard() {
+        let call = Invocation::new("sh").args(["-c", "echo one; echo two >&2; exit 1"]).merged();
+        let error = Runner::default().run(&call).unwrap_err();
+        assert!(matches!(&error, RunError::Status { stderr, .. } if stderr == "one; two"), "{error}");
     }
 
     #[test]

@@ -1,152 +1,207 @@
-//! The declared templates as a component.
+//! Templates as a component of the engine: those declared exist, and nothing is left half made.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 
 use serde::Serialize;
 
 use super::error::TemplateError;
-use super::manage::{self, STAGING};
-use super::record::{self, Origin, Record};
-use crate::engine::{self, Action, Context};
+use super::record::{Origin, Source, TemplateRecord, declaration_digest};
+use super::store::{Entry, discard_leftover, entries};
+use super::{build, populate, refresh};
+use crate::engine::{Action, Change, Component, Context};
 use crate::name::TemplateName;
 use crate::spec::HostSpec;
 
-/// The declared templates. One that is not declared is never touched.
+/// The templates of the host spec.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct TemplatesComponent;
 
-/// What there is of templates.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Seen {
-    /// The declared ones that are there.
-    pub declared: BTreeMap<TemplateName, SeenTemplate>,
-    /// What a killed run left half made.
-    pub half_made: Vec<PathBuf>,
+/// The templates of a host. What differs between two builds of the same declaration is left out.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+pub struct TemplatesSeen {
+    /// Those that are ours.
+    pub templates: BTreeMap<TemplateName, SeenTemplate>,
+    /// What was left half made.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub leftovers: Vec<String>,
+    /// What is there and not ours.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub foreign: Vec<String>,
 }
 
-/// What there is of one template.
+/// A template as it is seen.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct SeenTemplate {
-    /// Who made it.
-    pub origin: Origin,
-    /// The release it has.
-    pub release: String,
-    /// A digest of what it was built from.
-    pub digest: String,
-}
-
-/// A change to templates.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub enum Change {
-    /// Remove what a killed run left.
-    Clean {
-        /// The directory.
-        path: PathBuf,
+#[serde(rename_all = "camelCase", untagged)]
+pub enum SeenTemplate {
+    /// It can be cloned.
+    #[serde(rename_all = "camelCase")]
+    Whole {
+        /// Whether it is the host spec's or a user's.
+        origin: Origin,
+        /// What it is made of.
+        distribution: String,
+        /// The release found inside.
+        release: String,
+        /// Its architecture.
+        architecture: String,
+        /// What filled it.
+        source: Source,
+        /// The digest of the declaration it was built from.
+        declaration_digest: String,
     },
-    /// Build one.
+    /// It cannot be cloned.
+    Damaged {
+        /// Why.
+        damage: String,
+    },
+}
+
+impl From<TemplateRecord> for SeenTemplate {
+    fn from(record: TemplateRecord) -> Self {
+        Self::Whole {
+            origin: record.origin,
+            distribution: record.distribution,
+            release: record.release,
+            architecture: record.architecture,
+            source: record.source,
+            declaration_digest: record.declaration_digest,
+        }
+    }
+}
+
+/// A change to the templates.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase", tag = "change")]
+pub enum TemplateChange {
+    /// Something half made goes.
+    Discard {
+        /// Its name in the directory of templates.
+        name: String,
+    },
+    /// A declared template is built.
     Build {
-        /// The template.
+        /// Its name.
         name: TemplateName,
-        /// From what, in words.
+        /// From what.
         from: String,
     },
-    /// Build one anew, as its declaration has changed.
-    Rebuild {
-        /// The template.
+    /// A declared template is built anew and exchanged.
+    Refresh {
+        /// Its name.
         name: TemplateName,
+        /// Why.
+        why: &'static str,
     },
 }
 
-impl engine::Change for Change {
+impl Change for TemplateChange {
     fn action(&self) -> Action {
         match self {
-            Self::Clean { .. } => Action::Remove,
+            Self::Discard { .. } => Action::Remove,
             Self::Build { .. } => Action::Create,
-            Self::Rebuild { .. } => Action::Update,
+            Self::Refresh { .. } => Action::Update,
         }
     }
     fn object(&self) -> String {
         match self {
-            Self::Clean { path } => format!("half-made template {}", path.display()),
-            Self::Build { name, .. } | Self::Rebuild { name } => format!("template {name}"),
+            Self::Discard { name } => format!("half-made template @templates/{name}"),
+            Self::Build { name, .. } | Self::Refresh { name, .. } => format!("template {name}"),
         }
     }
     fn detail(&self) -> String {
         match self {
-            Self::Clean { .. } => String::new(),
+            Self::Discard { .. } => String::new(),
             Self::Build { from, .. } => from.clone(),
-            Self::Rebuild { .. } => "its declaration has changed; its clones are not touched".into(),
+            Self::Refresh { why, .. } => format!("refresh: {why}; its clones stay as they are"),
         }
     }
 }
 
-impl engine::Component for TemplatesComponent {
+impl Component for TemplatesComponent {
     const NAME: &'static str = "templates";
-    type Seen = Seen;
-    type Change = Change;
+    type Seen = TemplatesSeen;
+    type Change = TemplateChange;
     type Error = TemplateError;
 
     fn validate(&self, cx: &Context<'_>) -> Result<(), TemplateError> {
-        let tree = cx.tree();
-        for (name, template) in &cx.spec.templates {
-            let there = record::look(&tree, name)?;
-            // A tarball is needed only to build with.
-            if let (None, Some(tarball)) = (&there, &template.rootfs)
-                && !tarball.is_file()
+        let seen = self.observe(cx)?;
+        for name in cx.spec.templates.keys() {
+            if seen.foreign.iter().any(|foreign| foreign == name.as_str()) {
+                return Err(TemplateError::Foreign { path: cx.tree().template(name) });
+            }
+            if let Some(SeenTemplate::Damaged { damage }) = seen.templates.get(name) {
+                let (path, why) = (cx.tree().template(name), damage.clone());
+                return Err(TemplateError::Damaged { path, why });
+            }
+        }
+        // The tools are asked for only where something is to be built with them.
+        for change in self.plan(cx.spec, &seen)? {
+            if let TemplateChange::Build { name, .. } | TemplateChange::Refresh { name, .. } = change
+                && let Some(declaration) = cx.spec.templates.get(&name)
             {
-                return Err(TemplateError::NoTarball(tarball.clone()));
+                populate::check(&cx.host.run, &name, declaration)?;
             }
         }
         Ok(())
     }
 
-    fn observe(&self, cx: &Context<'_>) -> Result<Seen, TemplateError> {
-        let tree = cx.tree();
-        let mut declared = BTreeMap::new();
-        for name in cx.spec.templates.keys() {
-            if let Some(found) = record::look(&tree, name)? {
-                let Record { origin, release, spec, .. } = found.record;
-                declared
-                    .insert(name.clone(), SeenTemplate { origin, release, digest: Record::digest(&spec) });
+    fn observe(&self, cx: &Context<'_>) -> Result<TemplatesSeen, TemplateError> {
+        let mut seen = TemplatesSeen::default();
+        for entry in entries(&cx.tree())? {
+            match entry {
+                Entry::Leftover(name) => seen.leftovers.push(name),
+                Entry::Foreign(name) => seen.foreign.push(name),
+                Entry::Template(name, Ok(record)) => {
+                    seen.templates.insert(name, (*record).into());
+                }
+                Entry::Template(name, Err(TemplateError::Damaged { why, .. })) => {
+                    seen.templates.insert(name, SeenTemplate::Damaged { damage: why });
+                }
+                Entry::Template(_, Err(error)) => return Err(error),
             }
         }
-        let names = manage::names(&tree.templates())?;
-        let half_made =
-            names.iter().filter(|n| n.starts_with(STAGING)).map(|n| tree.templates().join(n)).collect();
-        Ok(Seen { declared, half_made })
+        Ok(seen)
     }
 
-    fn plan(&self, spec: &HostSpec, seen: &Seen) -> Result<Vec<Change>, TemplateError> {
-        let mut changes: Vec<Change> =
-            seen.half_made.iter().map(|path| Change::Clean { path: path.clone() }).collect();
-        for (name, template) in &spec.templates {
-            match seen.declared.get(name) {
+    fn plan(&self, spec: &HostSpec, seen: &TemplatesSeen) -> Result<Vec<TemplateChange>, TemplateError> {
+        let mut changes: Vec<TemplateChange> =
+            seen.leftovers.iter().map(|name| TemplateChange::Discard { name: name.clone() }).collect();
+        for (name, declaration) in &spec.templates {
+            let name = name.clone();
+            match seen.templates.get(&name) {
                 None => {
-                    let from = match &template.rootfs {
+                    let from = match &declaration.rootfs {
                         Some(tarball) => format!("from {}", tarball.display()),
-                        None => format!("Debian {} from a mirror", template.suite),
+                        None => format!("Debian {}", declaration.suite),
                     };
-                    changes.push(Change::Build { name: name.clone(), from });
+                    changes.push(TemplateChange::Build { name, from });
                 }
-                // One that somebody made is theirs, whatever is declared under its name later.
-                Some(there) if there.origin == Origin::System && there.digest != Record::digest(template) => {
-                    changes.push(Change::Rebuild { name: name.clone() });
+                // What a user made stays what the user made, also where the host spec has come to
+                // declare its name. Who made a damaged one can no longer be told: `validate` names it,
+                // and nothing is done unasked.
+                Some(SeenTemplate::Whole { origin: Origin::User, .. } | SeenTemplate::Damaged { .. }) => {}
+                Some(SeenTemplate::Whole { declaration_digest: digest, .. }) => {
+                    if *digest != declaration_digest(declaration) {
+                        changes.push(TemplateChange::Refresh { name, why: "its declaration changed" });
+                    }
                 }
-                Some(_) => {}
             }
         }
         Ok(changes)
     }
 
-    fn apply(&self, cx: &Context<'_>, change: &Change) -> Result<(), TemplateError> {
+    fn apply(&self, cx: &Context<'_>, change: &TemplateChange) -> Result<(), TemplateError> {
         match change {
-            Change::Clean { path } => manage::remove_directory(path),
-            Change::Build { name, .. } | Change::Rebuild { name } => match cx.spec.templates.get(name) {
-                Some(template) => manage::build_and_swap(cx, name, template, Origin::System),
-                None => Ok(()),
-            },
+            TemplateChange::Discard { name } => discard_leftover(&cx.tree(), name),
+            TemplateChange::Build { name, .. } => {
+                let declaration = cx
+                    .spec
+                    .templates
+                    .get(name)
+                    .ok_or_else(|| TemplateError::NotFound { name: name.clone() })?;
+                build(cx, name, declaration, Origin::System).map(drop)
+            }
+            TemplateChange::Refresh { name, .. } => refresh(cx, name).map(drop),
         }
     }
 }
@@ -154,28 +209,49 @@ impl engine::Component for TemplatesComponent {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::Component;
     use crate::spec::Template;
+    use crate::templates::record::example;
 
-    fn seen(origin: Origin, spec: &Template) -> Seen {
-        let template = SeenTemplate { origin, release: "x".into(), digest: Record::digest(spec) };
-        Seen { declared: [("debian-base".parse().unwrap(), template)].into(), half_made: Vec::new() }
+    fn seen(name: &str, origin: Origin, built_from: &Template) -> TemplatesSeen {
+        let record = example(name, origin, built_from);
+        TemplatesSeen { templates: [(record.name.clone(), record.into())].into(), ..TemplatesSeen::default() }
+    }
+
+    fn actions(spec: &HostSpec, seen: &TemplatesSeen) -> Vec<(Action, String)> {
+        let changes = TemplatesComponent.plan(spec, seen).unwrap();
+        changes.iter().map(|c| (c.action(), c.object())).collect()
     }
 
     #[test]
-    fn a_template_is_built_once_and_again_only_when_its_declaration_changes() {
+    fn a_missing_template_is_built_and_one_that_is_there_is_left() {
         let spec = HostSpec::default();
-        let built = TemplatesComponent.plan(&spec, &Seen::default()).unwrap();
-        assert!(matches!(&built[..], [Change::Build { .. }]));
-        assert_eq!(TemplatesComponent.plan(&spec, &seen(Origin::System, &Template::default())).unwrap(), []);
-        let other = Template { suite: "trixie".into(), ..Template::default() };
-        let again = TemplatesComponent.plan(&spec, &seen(Origin::System, &other)).unwrap();
-        assert!(matches!(&again[..], [Change::Rebuild { .. }]));
+        assert_eq!(
+            actions(&spec, &TemplatesSeen::default()),
+            [(Action::Create, "template debian-base".to_owned())]
+        );
+        assert!(actions(&spec, &seen("debian-base", Origin::System, &Template::default())).is_empty());
     }
 
     #[test]
-    fn a_template_of_the_users_is_never_rebuilt() {
-        let other = Template { suite: "trixie".into(), ..Template::default() };
-        assert_eq!(TemplatesComponent.plan(&HostSpec::default(), &seen(Origin::User, &other)).unwrap(), []);
+    fn a_changed_declaration_refreshes_a_system_template_and_never_a_users() {
+        let spec = HostSpec::default();
+        let before = Template { packages: vec!["curl".into()], ..Template::default() };
+        assert_eq!(
+            actions(&spec, &seen("debian-base", Origin::System, &before)),
+            [(Action::Update, "template debian-base".to_owned())]
+        );
+        assert!(actions(&spec, &seen("debian-base", Origin::User, &before)).is_empty());
+    }
+
+    #[test]
+    fn what_is_not_declared_stays_and_what_is_half_made_goes() {
+        let spec = HostSpec { templates: BTreeMap::new(), ..HostSpec::default() };
+        let mut seen = seen("mine", Origin::System, &Template::default());
+        seen.leftovers = vec![".opdbus-build-mine".into()];
+        seen.foreign = vec!["notes".into()];
+        assert_eq!(
+            actions(&spec, &seen),
+            [(Action::Remove, "half-made template @templates/.opdbus-build-mine".to_owned())]
+        );
     }
 }

@@ -1,136 +1,188 @@
-//! How operations on templates fail.
+//! How templates fail.
 
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 
+use super::record::RECORD_VERSION;
 use crate::fault::{Fault, Kind};
 use crate::name::TemplateName;
 use crate::run::RunError;
+use crate::spec::SpecError;
 use crate::storage::SubvolumeError;
 
-/// How operations on templates fail.
+/// Why something about a template did not work.
 #[derive(Debug, thiserror::Error)]
 pub enum TemplateError {
-    /// There is no such template.
-    #[error("there is no template {0}")]
-    NotFound(TemplateName),
+    /// There is no template of that name.
+    #[error("there is no template {name}")]
+    NotFound {
+        /// The name.
+        name: TemplateName,
+    },
     /// There is one already.
-    #[error("there is a template {0} already")]
-    Exists(TemplateName),
-    /// Something that is no template of ours has its place.
-    #[error("{} is in the way, and it is no template of ours", .0.display())]
-    InTheWay(PathBuf),
-    /// It is declared, so that removing it would not last.
-    #[error("the template {0} is declared in the host spec")]
-    Declared(TemplateName),
-    /// It is not declared, so that there is nothing to build it from.
-    #[error(
-        "the template {0} is not declared in the host spec, so that it is not known what to build it from"
-    )]
-    NotDeclared(TemplateName),
-    /// The tarball is not there.
-    #[error("there is no root file system tarball {}", .0.display())]
-    NoTarball(PathBuf),
-    /// The tarball has no root file system of the wanted kind.
-    #[error("{} holds no root file system with systemd: {missing} is missing", .path.display())]
-    NotARoot {
-        /// The tarball or tree.
-        path: PathBuf,
-        /// What was looked for.
-        missing: &'static str,
+    #[error("the template {name} exists already")]
+    Exists {
+        /// The name.
+        name: TemplateName,
     },
-    /// Packages that are declared are not in the tarball.
-    #[error("the tarball {} does not have the packages {}", .path.display(), .missing.join(", "))]
-    PackagesMissing {
-        /// The tarball.
+    /// Something that is not ours is where a template would be.
+    #[error("{} is in the way: it was not made by operation-dbus", .path.display())]
+    Foreign {
+        /// What is in the way.
         path: PathBuf,
-        /// The packages.
-        missing: Vec<String>,
     },
-    /// Neither bootstrap tool is installed.
-    #[error("neither mmdebstrap nor debootstrap is installed")]
+    /// The name is declared in the host spec, and what was asked contradicts that.
+    #[error("the template {name} is declared in the host spec: {why}")]
+    Declared {
+        /// The name.
+        name: TemplateName,
+        /// The contradiction.
+        why: &'static str,
+        /// The way out.
+        next: &'static str,
+    },
+    /// A refresh of a template that the user made.
+    #[error("the template {name} is a user template, and those are never refreshed")]
+    UserTemplate {
+        /// The name.
+        name: TemplateName,
+    },
+    /// The declaration of a template is wrong.
+    #[error("the template {name} cannot be made: {why}")]
+    Declaration {
+        /// The name.
+        name: TemplateName,
+        /// What is wrong.
+        why: String,
+        /// What to do about it.
+        next: String,
+    },
+    /// Neither mmdebstrap nor debootstrap is installed.
+    #[error("a Debian template needs mmdebstrap or debootstrap, and neither is installed")]
     NoBootstrap,
-    /// A locale that would have to be generated, without the means.
-    #[error("the locale {0} cannot be generated: the template has no locale-gen")]
-    NoLocaleGen(String),
-    /// A time zone that the template does not know.
-    #[error("the template does not know the time zone {0}")]
-    NoTimeZone(String),
-    /// Something of an identity was left.
-    #[error("the template would carry an identity: {}", .0.join(", "))]
-    Identity(Vec<String>),
-    /// A record is damaged.
-    #[error("the record {} is damaged", .path.display())]
-    Record {
+    /// A tool that fills the root file system failed.
+    #[error("cannot fill the template {name}")]
+    Populate {
+        /// The template.
+        name: TemplateName,
+        /// What the tool said.
+        #[source]
+        source: RunError,
+        /// What to do about it.
+        next: &'static str,
+    },
+    /// Something that tells one machine from another was left in it.
+    #[error("the template {name} still holds an identity: {}", .found.join(", "))]
+    Identity {
+        /// The template.
+        name: TemplateName,
+        /// What was found.
+        found: Vec<String>,
+    },
+    /// The directory of templates is not there.
+    #[error("{} is not there", .path.display())]
+    NotReady {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// A template's record is not readable, or its root file system is missing.
+    #[error("the template at {} is damaged: {why}", .path.display())]
+    Damaged {
+        /// Its directory.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// A template's record was written by a newer program.
+    #[error("{} has version {found}, and this program knows versions up to {RECORD_VERSION}", .path.display())]
+    TooNew {
         /// The record.
         path: PathBuf,
-        /// Why.
-        #[source]
-        source: serde_json::Error,
+        /// Its version.
+        found: u32,
     },
-    /// A file or directory.
+    /// What was asked for breaks a rule of the host spec.
+    #[error(transparent)]
+    Spec(#[from] SpecError),
+    /// btrfs refused.
+    #[error(transparent)]
+    Storage(#[from] SubvolumeError),
+    /// A foreign tool failed.
+    #[error(transparent)]
+    Run(#[from] RunError),
+    /// A file could not be read or written.
     #[error("cannot {verb} {}", .path.display())]
     Io {
         /// What was tried.
         verb: &'static str,
-        /// On what.
+        /// The file.
         path: PathBuf,
         /// Why.
         #[source]
-        source: std::io::Error,
+        source: io::Error,
     },
-    /// A subvolume.
-    #[error(transparent)]
-    Subvolume(#[from] SubvolumeError),
-    /// A foreign tool.
-    #[error(transparent)]
-    Run(#[from] RunError),
 }
 
 impl Fault for TemplateError {
     fn kind(&self) -> Kind {
         match self {
-            Self::NotFound(_) | Self::NoTarball(_) => Kind::NotFound,
-            Self::Exists(_) | Self::InTheWay(_) | Self::Declared(_) => Kind::Conflict,
-            Self::NotDeclared(_)
-            | Self::NotARoot { .. }
-            | Self::PackagesMissing { .. }
-            | Self::NoLocaleGen(_)
-            | Self::NoTimeZone(_) => Kind::Invalid,
-            Self::NoBootstrap => Kind::Unavailable,
-            Self::Identity(_) | Self::Record { .. } | Self::Io { .. } => Kind::Failed,
-            Self::Subvolume(e) => e.kind(),
-            Self::Run(e) => e.kind(),
+            Self::NotFound { .. } => Kind::NotFound,
+            Self::Exists { .. }
+            | Self::Foreign { .. }
+            | Self::Declared { .. }
+            | Self::UserTemplate { .. } => Kind::Conflict,
+            Self::Declaration { .. } => Kind::Invalid,
+            Self::NoBootstrap | Self::NotReady { .. } => Kind::Unavailable,
+            Self::Populate { source, .. } | Self::Run(source) => source.kind(),
+            Self::Spec(error) => error.kind(),
+            Self::Storage(error) => error.kind(),
+            Self::Io { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => Kind::Denied,
+            Self::Identity { .. } | Self::Damaged { .. } | Self::TooNew { .. } | Self::Io { .. } => {
+                Kind::Failed
+            }
         }
     }
+
     fn next(&self) -> Option<String> {
-        match self {
-            Self::NotFound(name) => Some(format!(
-                "`op-dbus template list` shows those there are; `op-dbus template build {name}` makes one"
-            )),
-            Self::Exists(name) => Some(format!(
-                "`op-dbus template refresh {name}` builds a declared one anew; remove one of yours first"
-            )),
-            Self::InTheWay(path) => Some(format!("look at {} and move it away", path.display())),
-            Self::Declared(name) => Some(format!("remove templates.{name} from the host spec first")),
-            Self::NotDeclared(name) => {
-                Some(format!("remove it and build it again, or declare templates.{name} in the host spec"))
-            }
-            Self::NoTarball(_) => {
-                Some("give the path of a tarball, or leave rootfs away to build from a mirror".into())
-            }
-            Self::NotARoot { .. } => Some(
-                "make it with: mmdebstrap --variant=minbase --include=systemd-sysv,dbus stable rootfs.tar"
-                    .into(),
+        Some(match self {
+            Self::NotFound { name } => format!(
+                "`opdbus-template list` shows those there are; `opdbus-template build {name}` makes it"
             ),
-            Self::PackagesMissing { .. } => {
-                Some("make the tarball with them: packages are only installed from a mirror".into())
+            Self::Exists { name } => format!("`opdbus-template refresh {name}` builds it anew"),
+            Self::Foreign { path } => {
+                format!("move it away (mv {0} {0}.old), or choose another name", path.display())
             }
-            Self::NoBootstrap => Some("on Debian: apt install mmdebstrap".into()),
-            Self::NoLocaleGen(_) => Some("add the package locales to the template, or use C.UTF-8".into()),
-            Self::NoTimeZone(_) => Some("add the package tzdata to the template, or use Etc/UTC".into()),
-            Self::Subvolume(e) => e.next(),
-            Self::Run(e) => e.next(),
-            Self::Identity(_) | Self::Record { .. } | Self::Io { .. } => None,
-        }
+            Self::Declared { next, .. } => (*next).into(),
+            Self::UserTemplate { name } => format!(
+                "to make it anew: `opdbus-template remove {name}` and then `opdbus-template build {name}`"
+            ),
+            Self::Declaration { next, .. } => next.clone(),
+            Self::NoBootstrap => {
+                "on Debian: apt install mmdebstrap; or give a tarball of a root file system (`rootfs`)".into()
+            }
+            Self::Populate { source, next, .. } => source.next().unwrap_or_else(|| (*next).into()),
+            Self::Identity { .. } => "remove it from the tarball and build again".into(),
+            Self::NotReady { .. } => "`opdbus-storage apply` makes it".into(),
+            Self::Damaged { path, .. } => {
+                let name = path.file_name().unwrap_or_default().to_string_lossy();
+                format!(
+                    "`opdbus-template refresh {name}` builds it anew if the host spec declares it; else remove it"
+                )
+            }
+            Self::TooNew { .. } => "update operation-dbus".into(),
+            Self::Spec(_) => "see the rules: `op-dbus config schema`".into(),
+            Self::Run(error) => return error.next(),
+            Self::Storage(error) => return error.next(),
+            Self::Io { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
+                "run it as root".into()
+            }
+            Self::Io { .. } => return None,
+        })
     }
+}
+
+/// Turns an I/O error into one that names what was tried on what.
+pub(super) fn io_error(verb: &'static str, path: &Path) -> impl FnOnce(io::Error) -> TemplateError {
+    let path = path.to_owned();
+    move |source| TemplateError::Io { verb, path, source }
 }

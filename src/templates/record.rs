@@ -1,98 +1,191 @@
-//! What is remembered of a template: `template.json` beside its root file system.
+//! What is known of a template: `template.json` beside its root file system.
 
-use std::path::PathBuf;
+use std::fmt;
+use std::path::{Path, PathBuf};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::error::TemplateError;
-use crate::files;
-use crate::hex::hex;
+use super::error::{TemplateError, io_error};
 use crate::name::TemplateName;
-use crate::paths::Tree;
 use crate::spec::Template;
-use crate::storage::subvolume;
 
-/// The version of `template.json`.
-pub(super) const RECORD_VERSION: u32 = 1;
+/// The version of the record that this program writes.
+pub const RECORD_VERSION: u32 = 1;
 
-/// Who wants a template.
+/// Who wanted a template.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Origin {
-    /// The host spec: `refresh` builds it anew.
+    /// The host spec declares it: `apply` makes it, and makes it anew when its declaration changed.
     System,
-    /// Somebody by hand: never refreshed, never removed but by name.
+    /// Somebody made it by hand: nothing but a request to remove it touches it.
     User,
 }
 
-/// A template as it is remembered.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::System => "system",
+            Self::User => "user",
+        })
+    }
+}
+
+/// What filled the root file system.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Source {
+    /// mmdebstrap, from a mirror.
+    Mmdebstrap,
+    /// debootstrap, from a mirror.
+    Debootstrap,
+    /// A tarball.
+    Tarball,
+}
+
+impl Source {
+    /// The program that filled it.
+    #[must_use]
+    pub fn program(self) -> &'static str {
+        match self {
+            Self::Mmdebstrap => "mmdebstrap",
+            Self::Debootstrap => "debootstrap",
+            Self::Tarball => "tar",
+        }
+    }
+}
+
+/// A template, as `template.json` describes it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Record {
+pub struct TemplateRecord {
     /// The version of this record.
     pub version: u32,
-    /// Its name.
+    /// The template's name.
     pub name: TemplateName,
-    /// Who wants it.
+    /// Whether it is the host spec's or a user's.
     pub origin: Origin,
-    /// What it was built from.
-    pub spec: Template,
-    /// Which build this is: different for each.
-    pub generation: String,
-    /// The release, as its os-release names it.
+    /// What it is made of, as its own os-release says: debian.
+    pub distribution: String,
+    /// The release found inside: bookworm, or a number where it has no name. "stable" may have been asked.
     pub release: String,
-    /// How it was made: mmdebstrap, debootstrap or tarball.
-    pub source: String,
-    /// When it was built, in seconds since 1970.
-    pub built: i64,
+    /// The processor architecture, as dpkg names it.
+    pub architecture: String,
+    /// What filled it.
+    pub source: Source,
+    /// Which build it is; a refresh makes another. Every clone carries it in `/etc/opdbus/template`.
+    pub generation: String,
+    /// When it was built.
+    #[schemars(with = "String")]
+    pub built: jiff::Timestamp,
+    /// The version of operation-dbus that built it.
+    pub built_by: String,
+    /// The packages it was given beside those every Debian system has.
+    pub packages: Vec<String>,
+    /// SHA-256 of the declaration it was built from, by which a changed one is seen.
+    pub declaration_digest: String,
+    /// That declaration.
+    pub declaration: Template,
 }
 
-impl Record {
-    /// A digest of what a template is built from: another one means that the declaration has changed.
-    #[must_use]
-    pub fn digest(spec: &Template) -> String {
-        let text = serde_json::to_vec(spec).unwrap_or_default();
-        hex(&Sha256::digest(text))[..16].to_owned()
+/// The digest by which a changed declaration is seen.
+#[must_use]
+pub fn declaration_digest(declaration: &Template) -> String {
+    // The declaration came from JSON, so that it can always be written as JSON.
+    let text = serde_json_canonicalizer::to_vec(declaration).unwrap_or_default();
+    crate::hex::hex(&Sha256::digest(text))
+}
+
+pub(super) fn path(template: &Path) -> PathBuf {
+    template.join("template.json")
+}
+
+/// Reads the record of the template at `template`.
+pub(super) fn read(template: &Path) -> Result<TemplateRecord, TemplateError> {
+    let file = path(template);
+    let damaged = |why: String| TemplateError::Damaged { path: template.to_owned(), why };
+    let bytes = crate::files::read_optional(&file)
+        .map_err(io_error("read", &file))?
+        .ok_or_else(|| damaged("it has no template.json".into()))?;
+    let document: serde_json::Value =
+        serde_json::from_slice(&bytes).map_err(|e| damaged(format!("template.json is not JSON: {e}")))?;
+    let found = document.get("version").and_then(serde_json::Value::as_u64);
+    if let Some(found) = found.and_then(|v| u32::try_from(v).ok()).filter(|v| *v > RECORD_VERSION) {
+        return Err(TemplateError::TooNew { path: file, found });
+    }
+    serde_path_to_error::deserialize(document)
+        .map_err(|e| damaged(format!("template.json is wrong at {}: {}", e.path(), e.inner())))
+}
+
+/// Writes the record of a template that is being made.
+pub(super) fn write(template: &Path, record: &TemplateRecord) -> Result<(), TemplateError> {
+    let file = path(template);
+    let mut text =
+        serde_json::to_vec_pretty(record).map_err(|e| io_error("write", &file)(std::io::Error::other(e)))?;
+    text.push(b'\n');
+    crate::files::replace(&file, &text, 0o644).map_err(io_error("write", &file))
+}
+
+#[cfg(test)]
+pub(super) fn example(name: &str, origin: Origin, declaration: &Template) -> TemplateRecord {
+    TemplateRecord {
+        version: RECORD_VERSION,
+        name: name.parse().unwrap(),
+        origin,
+        distribution: "debian".into(),
+        release: "bookworm".into(),
+        architecture: "amd64".into(),
+        source: Source::Mmdebstrap,
+        generation: "20260102T030405Z-0a0b0c0d".into(),
+        built: "2026-01-02T03:04:05Z".parse().unwrap(),
+        built_by: "0.1.0".into(),
+        packages: vec!["dbus".into()],
+        declaration_digest: declaration_digest(declaration),
+        declaration: declaration.clone(),
     }
 }
 
-/// A template that is there.
-#[derive(Debug, Clone)]
-pub struct Found {
-    /// What is remembered of it.
-    pub record: Record,
-    /// Its root file system, the subvolume that is cloned.
-    pub rootfs: PathBuf,
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// Finds a template; an error where there is none.
-pub fn find(tree: &Tree, name: &TemplateName) -> Result<Found, TemplateError> {
-    look(tree, name)?.ok_or_else(|| TemplateError::NotFound(name.clone()))
-}
-
-/// Finds a template; `None` where there is none, an error where something else has its place.
-pub(super) fn look(tree: &Tree, name: &TemplateName) -> Result<Option<Found>, TemplateError> {
-    let directory = tree.template(name);
-    let path = directory.join("template.json");
-    let io = |source| TemplateError::Io { verb: "read", path: path.clone(), source };
-    let Some(bytes) = files::read_optional(&path).map_err(io)? else {
-        return if directory.symlink_metadata().is_ok() {
-            Err(TemplateError::InTheWay(directory))
-        } else {
-            Ok(None)
-        };
-    };
-    let record = serde_json::from_slice(&bytes)
-        .map_err(|source| TemplateError::Record { path: path.clone(), source })?;
-    let rootfs = directory.join("rootfs");
-    if !subvolume::is_subvolume(&rootfs).map_err(|source| TemplateError::Io {
-        verb: "look at",
-        path: rootfs.clone(),
-        source,
-    })? {
-        return Err(TemplateError::InTheWay(directory));
+    #[test]
+    fn any_change_of_the_declaration_is_seen() {
+        let plain = Template::default();
+        let digest = declaration_digest(&plain);
+        assert_eq!(digest, declaration_digest(&plain.clone()));
+        for changed in [
+            Template { suite: "bookworm".into(), ..plain.clone() },
+            Template { packages: vec!["curl".into()], ..plain.clone() },
+            Template { locale: "de_DE.UTF-8".into(), ..plain.clone() },
+            Template { rootfs: Some("/x.tar".into()), ..plain },
+        ] {
+            assert_ne!(digest, declaration_digest(&changed));
+        }
     }
-    Ok(Some(Found { record, rootfs }))
+
+    #[test]
+    fn a_record_survives_being_written_and_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let record = example("debian-base", Origin::System, &Template::default());
+        write(dir.path(), &record).unwrap();
+        assert_eq!(read(dir.path()).unwrap(), record);
+    }
+
+    #[test]
+    fn a_damaged_or_newer_record_is_an_error_that_says_where() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut value =
+            serde_json::to_value(example("debian-base", Origin::User, &Template::default())).unwrap();
+        value["origin"] = "martian".into();
+        std::fs::write(path(dir.path()), value.to_string()).unwrap();
+        assert!(read(dir.path()).unwrap_err().to_string().contains("wrong at origin"));
+        value["version"] = 9.into();
+        std::fs::write(path(dir.path()), value.to_string()).unwrap();
+        assert!(matches!(read(dir.path()).unwrap_err(), TemplateError::TooNew { found: 9, .. }));
+        std::fs::remove_file(path(dir.path())).unwrap();
+        assert!(read(dir.path()).unwrap_err().to_string().contains("no template.json"));
+    }
 }

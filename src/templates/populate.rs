@@ -1,0 +1,488 @@
+//! Filling an empty root file system: from a mirror by mmdebstrap or debootstrap, or from a tarball.
+
+use std::io::Read;
+use std::path::Path;
+use std::time::Duration;
+
+use super::apt::{self, AptSource};
+use super::error::{TemplateError, io_error};
+use super::packages;
+use super::record::Source;
+use crate::engine::Context;
+use crate::files::RootDir;
+use crate::name::TemplateName;
+use crate::run::{Invocation, RunError, Runner};
+use crate::spec::Template;
+
+/// A download over a slow line takes minutes; one that takes longer than this is stuck.
+const TIME_LIMIT: Duration = Duration::from_secs(30 * 60);
+
+const ETC_APT: &str = "/etc/apt";
+const APT_LISTS: &str = "/var/lib/apt/lists";
+
+/// How a tarball is compressed, and the program that tar calls for it.
+fn decompressor(head: &[u8]) -> Option<&'static str> {
+    let magics: [(&[u8], &str); 4] = [
+        (&[0x1f, 0x8b], "gzip"),
+        (&[0xfd, b'7', b'z', b'X', b'Z', 0], "xz"),
+        (&[0x28, 0xb5, 0x2f, 0xfd], "zstd"),
+        (b"BZh", "bzip2"),
+    ];
+    magics.iter().find(|(magic, _)| head.starts_with(magic)).map(|(_, program)| *program)
+}
+
+/// Checks that a declaration could be built here, without building: the tools and the tarball are there.
+pub(super) fn check(run: &Runner, name: &TemplateName, declaration: &Template) -> Result<(), TemplateError> {
+    present(run, "setpriv")?;
+    present(run, "unshare")?;
+    let Some(tarball) = &declaration.rootfs else {
+        bootstrap_tool(run)?;
+        return Ok(());
+    };
+    present(run, "tar")?;
+    if let Some(program) = tarball_needs(name, tarball)? {
+        present(run, program)?;
+    }
+    Ok(())
+}
+
+fn present(run: &Runner, program: &str) -> Result<(), RunError> {
+    match run.output(&Invocation::new(program).arg("--version")) {
+        Err(error @ RunError::Missing { .. }) => Err(error),
+        _ => Ok(()),
+    }
+}
+
+fn bootstrap_tool(run: &Runner) -> Result<Source, TemplateError> {
+    if present(run, "mmdebstrap").is_ok() {
+        Ok(Source::Mmdebstrap)
+    } else if present(run, "debootstrap").is_ok() {
+        Ok(Source::Debootstrap)
+    } else {
+        Err(TemplateError::NoBootstrap)
+    }
+}
+
+/// The program that a tarball needs beside tar; an error where it is no tarball.
+fn tarball_needs(name: &TemplateName, tarball: &Path) -> Result<Option<&'static str>, TemplateError> {
+    let wrong = |why: String| TemplateError::Declaration {
+        name: name.clone(),
+        why,
+        next: "give a .tar, .tar.gz, .tar.xz or .tar.zst of a root file system as `rootfs`".into(),
+    };
+    let shown = tarball.display();
+    match std::fs::metadata(tarball) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            return Err(wrong(format!("the tarball {shown} is not there")));
+        }
+        Err(error) => return Err(io_error("read", tarball)(error)),
+        Ok(metadata) if !metadata.is_file() => return Err(wrong(format!("{shown} is not a file"))),
+        Ok(_) => {}
+    }
+    let file = std::fs::File::open(tarball).map_err(io_error("read", tarball))?;
+    let mut head = Vec::new();
+    file.take(512).read_to_end(&mut head).map_err(io_error("read", tarball))?;
+    if let Some(program) = decompressor(&head) {
+        return Ok(Some(program));
+    }
+    if head.get(257..262) == Some(b"ustar") {
+        Ok(None)
+    } else {
+        Err(wrong(format!("{shown} is not a tarball")))
+    }
+}
+
+/// A call that dies with us. A bootstrap that went on after we were killed would write into what the
+/// next run builds under the same name; so it runs as the first process of a process namespace, which
+/// the kernel ends as a whole, with mounts that nobody else sees.
+pub(super) fn bound_to_us(program: &str) -> Invocation {
+    Invocation::new("setpriv")
+        .args([
+            "--pdeathsig",
+            "KILL",
+            "unshare",
+            "--pid",
+            "--kill-child",
+            "--mount-proc",
+            "--ipc",
+            "--uts",
+            "--",
+        ])
+        .arg(program)
+        .time_limit(TIME_LIMIT)
+}
+
+/// What filled a root file system.
+pub(super) struct Populated {
+    /// How.
+    pub(super) source: Source,
+    /// The packages it was given beside those every Debian system has.
+    pub(super) packages: Vec<String>,
+}
+
+/// Fills the root file system at `rootfs`, an empty subvolume. `scratch` is for the tools' temporary files.
+pub(super) fn populate(
+    cx: &Context<'_>,
+    name: &TemplateName,
+    declaration: &Template,
+    rootfs: &Path,
+    scratch: &Path,
+) -> Result<Populated, TemplateError> {
+    if let Some(tarball) = &declaration.rootfs {
+        tarball_needs(name, tarball)?;
+        unpack(cx, name, tarball, rootfs)?;
+        return Ok(Populated { source: Source::Tarball, packages: declaration.packages.clone() });
+    }
+    let packages = packages::to_install(declaration);
+    let source = bootstrap_tool(&cx.host.run)?;
+    let sources = match &declaration.mirror {
+        Some(_) => Vec::new(),
+        None => host_sources(&declaration.suite),
+    };
+    let policy = apt_policy(&cx.host.run);
+    let mut call = match source {
+        Source::Debootstrap => debootstrap(declaration, &sources, &packages, rootfs),
+        _ => mmdebstrap(declaration, &sources, &policy, &packages, rootfs),
+    };
+    call = call.env("TMPDIR", scratch).env("DEBIAN_FRONTEND", "noninteractive");
+    for (key, proxy) in proxies(&cx.host.run) {
+        call = call.env(key, proxy);
+    }
+    let next = "see whether the mirror answers and has all the packages, or give another (`mirror`), or a tarball (`rootfs`)";
+    watch(cx, name, source.program(), &call, next)?;
+    write_apt(declaration, &sources, &policy, rootfs)
+        .map_err(io_error("write apt's configuration in", rootfs))?;
+    Ok(Populated { source, packages })
+}
+
+fn watch(
+    cx: &Context<'_>,
+    name: &TemplateName,
+    tool: &str,
+    call: &Invocation,
+    next: &'static str,
+) -> Result<(), TemplateError> {
+    let mut complaints = Vec::new();
+    let report = |line: &str| {
+        let text = line.strip_prefix("I: ").unwrap_or(line).trim();
+        if text.is_empty() {
+            return;
+        }
+        complain(&mut complaints, line);
+        cx.progress.report(&format!("{name}: {text}"), None);
+    };
+    let Err(mut source) = cx.host.run.watch(call, report) else { return Ok(()) };
+    // The whole call is in the log; for a reader, the tool's name and what it complained of say more
+    // than its last lines, which are its own tidying up.
+    if let RunError::Status { call, stderr, .. } = &mut source
+        && !complaints.is_empty()
+    {
+        let from = complaints.len().saturating_sub(5);
+        *stderr = complaints[from..].join("; ");
+        tracing::info!(call, "failed");
+        tool.clone_into(call);
+    }
+    Err(TemplateError::Populate { name: name.clone(), source, next })
+}
+
+/// Keeps a line in which apt or a bootstrap tool says what went wrong: `E: …`, or `Err:1 …` with the reason
+/// indented below it.
+fn complain(complaints: &mut Vec<String>, line: &str) {
+    let text = line.trim();
+    let reason = line.starts_with("  ") && complaints.last().is_some_and(|c| c.starts_with("Err:"));
+    // What the tool's processes say of one another's end is no reason.
+    let says = ["E: ", "Err:", "tar: ", "error: "].iter().any(|start| text.starts_with(start))
+        && !text.contains("failed to run")
+        && !text.contains("--error-on=any");
+    if (says || reason) && !complaints.iter().any(|c| c == text) {
+        complaints.push(text.to_owned());
+    }
+}
+
+fn unpack(cx: &Context<'_>, name: &TemplateName, tarball: &Path, rootfs: &Path) -> Result<(), TemplateError> {
+    cx.progress.report(&format!("{name}: unpacking {}", tarball.display()), None);
+    // tar itself refuses members that are absolute or climb out by "..", and lays links out of the tree
+    // only when everything else is there, so that no member is written through one. Devices are not
+    // unpacked: whoever is root in a clone could open the host's.
+    let call = bound_to_us("tar")
+        .args([
+            "--extract",
+            "--numeric-owner",
+            "--same-owner",
+            "--preserve-permissions",
+            "--delay-directory-restore",
+        ])
+        .args(["--xattrs", "--xattrs-include=*", "--anchored", "--exclude=dev/*", "--exclude=./dev/*"])
+        .arg("--directory")
+        .arg(rootfs)
+        .arg("--file")
+        .arg(tarball);
+    watch(cx, name, "tar", &call, "see whether the tarball is whole: tar --list --file FILE")?;
+    let root = RootDir::open(rootfs).map_err(io_error("open", rootfs))?;
+    if !root.exists("sbin/init") && !root.exists("usr/sbin/init") {
+        return Err(TemplateError::Declaration {
+            name: name.clone(),
+            why: format!("{} has no /sbin/init, so that nothing could start from it", tarball.display()),
+            next: "give a tarball whose top is the root directory of a bootable system".into(),
+        });
+    }
+    Ok(())
+}
+
+/// The host's own sources turned to `suite`, where the host is Debian.
+fn host_sources(suite: &str) -> Vec<AptSource> {
+    let release = std::fs::read_to_string("/etc/os-release").unwrap_or_default();
+    if os_release(&release, "ID").as_deref() != Some("debian") {
+        return Vec::new();
+    }
+    let codename = os_release(&release, "VERSION_CODENAME").unwrap_or_default();
+    apt::for_suite(&apt::host_sources(Path::new(ETC_APT), Path::new(APT_LISTS)), &codename, suite)
+}
+
+/// A value of an os-release file.
+pub(super) fn os_release(text: &str, key: &str) -> Option<String> {
+    let value = text.lines().find_map(|l| l.strip_prefix(key)?.strip_prefix('='))?;
+    Some(value.trim().trim_matches(['"', '\'']).to_owned()).filter(|v| !v.is_empty())
+}
+
+fn mmdebstrap(
+    declaration: &Template,
+    sources: &[AptSource],
+    policy: &[String],
+    packages: &[String],
+    rootfs: &Path,
+) -> Invocation {
+    let mut call = bound_to_us("mmdebstrap").args(["--mode=root", "--variant=minbase", "--format=directory"]);
+    let is_file = |uri: &str| uri.starts_with("file:") || uri.starts_with("copy:");
+    let from_files = declaration.mirror.as_deref().is_some_and(is_file)
+        || sources.iter().flat_map(|s| &s.uris).any(|uri| is_file(uri));
+    if from_files {
+        // Makes a mirror on this disk visible to the apt inside.
+        call = call.arg("--hook-dir=/usr/share/mmdebstrap/hooks/file-mirror-automount");
+    }
+    call = call
+        .args(policy.iter().map(|line| format!("--aptopt={line}")))
+        .arg(format!("--include={}", packages.join(",")))
+        .arg(&declaration.suite)
+        .arg(rootfs);
+    match &declaration.mirror {
+        Some(mirror) => call.arg(mirror),
+        None if sources.is_empty() => call,
+        None => call.arg("-").stdin(apt::render(sources)),
+    }
+}
+
+fn debootstrap(
+    declaration: &Template,
+    sources: &[AptSource],
+    packages: &[String],
+    rootfs: &Path,
+) -> Invocation {
+    let archive = sources.iter().find(|s| s.suites.contains(&declaration.suite));
+    // It knows one suite and no other: updates come by the clone's own apt, whose sources are written
+    // afterwards. It gives its reasons on standard output.
+    let mut call = bound_to_us("debootstrap").args(["--variant=minbase"]).merged();
+    if let Some(key) = archive.and_then(|s| apt::key_files(std::slice::from_ref(s)).into_iter().next()) {
+        let mut option = std::ffi::OsString::from("--keyring=");
+        option.push(key);
+        call = call.arg(option);
+    }
+    call = call.arg(format!("--include={}", packages.join(","))).arg(&declaration.suite).arg(rootfs);
+    match declaration.mirror.as_ref().or_else(|| archive.and_then(|s| s.uris.first())) {
+        Some(mirror) => call.arg(mirror),
+        None => call,
+    }
+}
+
+/// A setting of the host's apt; `None` where it is not set, or where there is no apt.
+fn apt_setting(run: &Runner, option: &str) -> Option<String> {
+    let answer = run.run(&Invocation::new("apt-config").args(["shell", "VALUE", option])).ok()?.text();
+    let value = answer.trim().strip_prefix("VALUE='")?.strip_suffix('\'')?;
+    (!value.is_empty()).then(|| value.to_owned())
+}
+
+/// The proxies of the host's apt, as variables that apt, wget and mmdebstrap all follow.
+fn proxies(run: &Runner) -> Vec<(&'static str, String)> {
+    [("http_proxy", "Acquire::http::Proxy"), ("https_proxy", "Acquire::https::Proxy")]
+        .into_iter()
+        .filter(|(variable, _)| std::env::var_os(variable).is_none())
+        .filter_map(|(variable, option)| Some((variable, apt_setting(run, option)?)))
+        .filter(|(_, proxy)| proxy != "DIRECT")
+        .collect()
+}
+
+/// What the host's apt is told of a mirror that is a copy of some past day; its clones use the same mirror.
+fn apt_policy(run: &Runner) -> Vec<String> {
+    ["Acquire::Check-Valid-Until", "Acquire::Check-Date"]
+        .into_iter()
+        .filter(|option| apt_setting(run, &format!("{option}/b")).as_deref() == Some("false"))
+        .map(|option| format!("{option} \"false\";"))
+        .collect()
+}
+
+/// Writes the host's sources into the root file system, pinned to the release found there, with the keys
+/// they name and the policy that goes with them.
+fn write_apt(
+    declaration: &Template,
+    sources: &[AptSource],
+    policy: &[String],
+    rootfs: &Path,
+) -> std::io::Result<()> {
+    let root = RootDir::open(rootfs)?;
+    root.remove("etc/apt/apt.conf.d/99mmdebstrap")?;
+    if !policy.is_empty() {
+        root.create_dir_all("etc/apt/apt.conf.d")?;
+        let text = format!("// As on the host that built this template.\n{}\n", policy.join("\n"));
+        root.write("etc/apt/apt.conf.d/99opdbus", text.as_bytes(), 0o644)?;
+    }
+    if sources.is_empty() {
+        return Ok(());
+    }
+    let release = root.read("etc/os-release")?.unwrap_or_default();
+    let codename = os_release(&String::from_utf8_lossy(&release), "VERSION_CODENAME").unwrap_or_default();
+    let sources = apt::pinned(sources, &declaration.suite, &codename);
+    for key in apt::key_files(&sources) {
+        if root.exists(&key) {
+            continue;
+        }
+        if let (Some(bytes), Some(directory)) = (crate::files::read_optional(&key)?, key.parent()) {
+            root.create_dir_all(directory)?;
+            root.write(&key, &bytes, 0o644)?;
+        }
+    }
+    root.create_dir_all("etc/apt/sources.list.d")?;
+    root.clear_dir("etc/apt/sources.list.d")?;
+    root.remove("etc/apt/sources.list")?;
+    root.write("etc/apt/sources.list.d/debian.sources", apt::render(&sources).as_bytes(), 0o644)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fault::Fault;
+    use crate::run::Output;
+    use crate::run::recorded::Recorded;
+
+    fn only(programs: &'static [&'static str]) -> Runner {
+        Runner::new(Recorded::new(move |call| {
+            let program = call.program.to_string_lossy().into_owned();
+            if programs.contains(&program.as_str()) {
+                Ok(Output::default())
+            } else {
+                Err(RunError::Missing { program })
+            }
+        }))
+    }
+
+    fn name() -> TemplateName {
+        "debian-base".parse().unwrap()
+    }
+
+    #[test]
+    fn debootstrap_stands_in_for_mmdebstrap_and_without_both_the_way_out_is_named() {
+        assert_eq!(bootstrap_tool(&only(&["mmdebstrap", "debootstrap"])).unwrap(), Source::Mmdebstrap);
+        assert_eq!(bootstrap_tool(&only(&["debootstrap"])).unwrap(), Source::Debootstrap);
+        let error = check(&only(&["setpriv", "unshare"]), &name(), &Template::default()).unwrap_err();
+        assert!(matches!(error, TemplateError::NoBootstrap));
+        assert!(error.next().unwrap().contains("apt install mmdebstrap"));
+    }
+
+    #[test]
+    fn a_tarball_that_is_none_is_refused_before_anything_is_made() {
+        let dir = tempfile::tempdir().unwrap();
+        let run = only(&["setpriv", "unshare", "tar"]);
+        let file = dir.path().join("x.tar");
+        let declaration = Template { rootfs: Some(file.clone()), ..Template::default() };
+        let why = |run: &Runner| check(run, &name(), &declaration).unwrap_err().to_string();
+        assert!(why(&run).contains("is not there"));
+        std::fs::write(&file, "hello").unwrap();
+        assert!(why(&run).contains("is not a tarball"));
+        std::fs::write(&file, [0x28, 0xb5, 0x2f, 0xfd, 0, 0]).unwrap();
+        assert_eq!(why(&run), "zstd is not installed");
+        std::fs::remove_file(&file).unwrap();
+        std::fs::create_dir(&file).unwrap();
+        assert!(why(&run).contains("is not a file"));
+    }
+
+    #[test]
+    fn a_declared_mirror_goes_before_the_hosts() {
+        let declaration = Template {
+            mirror: Some("http://m.example/debian".into()),
+            suite: "trixie".into(),
+            ..Template::default()
+        };
+        let call = mmdebstrap(&declaration, &[], &[], &["dbus".into()], Path::new("/r")).to_string();
+        assert!(call.ends_with("--include=dbus trixie /r http://m.example/debian"), "{call}");
+        let call = debootstrap(&declaration, &[], &["dbus".into()], Path::new("/r")).to_string();
+        assert!(call.ends_with("--include=dbus trixie /r http://m.example/debian"), "{call}");
+    }
+
+    #[test]
+    fn the_hosts_sources_are_given_whole_to_mmdebstrap_and_the_archive_to_debootstrap() {
+        let source = |uri: &str, suite: &str| AptSource {
+            uris: vec![uri.into()],
+            suites: vec![suite.into()],
+            components: vec!["main".into()],
+            options: vec![("Signed-By".into(), "/k.gpg".into())],
+        };
+        let sources = [source("http://s.example", "stable-security"), source("http://a.example", "stable")];
+        let call = mmdebstrap(&Template::default(), &sources, &[], &["dbus".into()], Path::new("/r"));
+        assert!(call.to_string().ends_with("stable /r -"), "{call}");
+        assert!(String::from_utf8(call.stdin).unwrap().contains("Suites: stable-security\n"));
+        let call = debootstrap(&Template::default(), &sources, &["dbus".into()], Path::new("/r")).to_string();
+        assert!(call.ends_with("--keyring=/k.gpg --include=dbus stable /r http://a.example"), "{call}");
+    }
+
+    #[test]
+    fn the_hosts_apt_decides_on_proxy_and_on_mirrors_of_a_past_day() {
+        let run = Runner::new(Recorded::new(|call| {
+            let shown = call.to_string();
+            let stdout = if shown.ends_with("Acquire::http::Proxy") {
+                "VALUE='http://p:3142'\n"
+            } else if shown.ends_with("Check-Date/b") {
+                "VALUE='false'\n"
+            } else {
+                ""
+            };
+            Ok(Output { stdout: stdout.into(), ..Output::default() })
+        }));
+        if std::env::var_os("http_proxy").is_none() {
+            assert_eq!(proxies(&run), [("http_proxy", "http://p:3142".to_owned())]);
+        }
+        assert_eq!(apt_policy(&run), ["Acquire::Check-Date \"false\";"]);
+        assert!(apt_policy(&only(&[])).is_empty());
+    }
+
+    #[test]
+    fn of_a_failed_bootstrap_the_reason_is_kept_and_not_the_tidying_up() {
+        let mut complaints = Vec::new();
+        for line in [
+            "I: running apt-get update...",
+            "Err:1 http://m.example stable InRelease",
+            "  Could not connect to m.example:80",
+            "E: Some index files failed to download.",
+            "E: Some index files failed to download.",
+            "E: apt-get update --error-on=any -oAPT::Status-Fd=<$fd> failed",
+            "I: main() received signal PIPE: waiting for setup...",
+            "E: mmdebstrap failed to run",
+        ] {
+            complain(&mut complaints, line);
+        }
+        assert_eq!(
+            complaints,
+            [
+                "Err:1 http://m.example stable InRelease",
+                "Could not connect to m.example:80",
+                "E: Some index files failed to download."
+            ]
+        );
+    }
+
+    #[test]
+    fn os_release_is_read_with_and_without_quotes() {
+        let text = "PRETTY_NAME=\"Debian\"\nID=debian\nVERSION_CODENAME=bookworm\nEMPTY=\n";
+        assert_eq!(os_release(text, "ID").as_deref(), Some("debian"));
+        assert_eq!(os_release(text, "PRETTY_NAME").as_deref(), Some("Debian"));
+        assert_eq!(os_release(text, "EMPTY"), None);
+    }
+}
