@@ -61,7 +61,7 @@ test_hostile_names_are_refused_with_the_reason_and_written_down() {
         count=$((count + 3))
     done
     equal $((before + count)) "$(refusals)" "every refusal is in the ledger"
-    equal "" "$(lab bash -c 'ls -A /var/lib/op-dbus/containers | grep -vE "^web-0[12]$"')" "made by a hostile name"
+    equal "" "$(lab bash -c 'ls -A /var/lib/op-dbus/containers | grep -vE "^web-0[12]$" || true')" "made by a hostile name"
     opdbus ledger verify
     plan_is_empty
 }

@@ -10,7 +10,7 @@ teardown() { "$REPO/lab/down" >/dev/null 2>&1 || true; }
 # The names of everything that was made, without what differs from one installation to the next.
 made() {
     lab bash -c '
-        find /etc/opdbus /var/lib/op-dbus -xdev -maxdepth 4 \( -name rootfs -o -name "blockchain.db-*" \) -prune -o -print
+        find /etc/opdbus /var/lib/op-dbus -xdev -maxdepth 4 \( -name rootfs -o -name "blockchain.db-*" -o -name "web-*.sock" \) -prune -o -print
         btrfs subvolume list / | sed "s/.* path //"
         ovs-vsctl --columns=name list interface
         ip -oneline link | cut -d: -f2 | sed "s/@.*//"
@@ -134,11 +134,13 @@ test_where_the_disk_is_not_btrfs_an_image_is_made_when_asked() {
     contains "$(cat "$OUT")" "Nothing to change"
 }
 
-test_plan_without_root_shows_the_steps_and_changes_nothing() {
+test_plan_on_a_bare_debian_shows_the_steps_and_changes_nothing() {
     local out
     fresh
-    lab useradd someone
-    out=$(lab runuser --user someone -- /opt/operation-dbus/install-opdbus.sh --plan --bin-dir /opt/programs --rootfs /opt/lab/guest.tar.zst --config /opt/lab/host.json)
+    out=$(lab /opt/operation-dbus/install-opdbus.sh --plan --bin-dir /opt/programs --rootfs /opt/lab/guest.tar.zst --config /opt/lab/host.json)
     contains "$out" "[13/13]"
+    contains "$out" "subvolume /var/lib/op-dbus/@timing"
     refused lab test -e /etc/opdbus >/dev/null
+    refused lab test -e /var/lib/op-dbus >/dev/null
+    equal "" "$(lab ovs-vsctl list-br)"
 }
