@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # What lab/up, lab/run, lab/status and lab/down share. Sourced, never run.
 #
-# A lab is a directory LAB_DIR/NAME and a control group opdbus-lab-NAME. Everything else is found from these
+# A lab is a directory LAB_DIR/NAME and a control group of its own. Everything else is found from these
 # two, not from a process id that was written down once: so a lab whose `up` was killed at any instant
 # is taken down like any other.
 
@@ -35,7 +35,8 @@ lab_paths() {
     CACHE=$LAB_DIR/cache
     LAB=$LAB_DIR/$LAB_NAME
     DISK=$LAB/disk.img # a btrfs, thrown away with the lab; it is mounted in the lab's mount namespace alone
-    CGROUP_NAME=opdbus-lab-$LAB_NAME
+    # Labs of two checkouts may have one name.
+    CGROUP_NAME=opdbus-lab-$LAB_NAME-$(sha256sum <<<"$LAB_DIR" | cut -c1-6)
     local unified
     unified=$(awk '$3 == "cgroup2" { print $2; exit }' /proc/mounts)
     CGROUP=${unified:-/sys/fs/cgroup}/$CGROUP_NAME
@@ -61,7 +62,7 @@ lab_leader() {
             echo "$pid"
             return 0
         fi
-    done < <(cat "$CGROUP/payload/init.scope/cgroup.procs" "$CGROUP/payload/cgroup.procs" 2>/dev/null)
+    done < <(cat "$CGROUP"/boot-*/payload/init.scope/cgroup.procs 2>/dev/null)
     return 1
 }
 
@@ -75,7 +76,7 @@ in_lab() {
     (
         # So that what the command leaves behind is the lab's, and goes with it. Only then: this shell's own
         # variables are in the way of nothing inside.
-        echo "$BASHPID" >"$CGROUP/payload/init.scope/cgroup.procs"
+        echo "$BASHPID" >"${CGROUP%/*}$(sed -n 's/^0:://p' "/proc/$leader/cgroup")/cgroup.procs"
         exec nsenter --target "$leader" --all -- /usr/bin/env --ignore-environment --chdir=/root \
             HOME=/root USER=root LOGNAME=root SHELL=/bin/bash LANG=C.UTF-8 TERM="${TERM:-dumb}" \
             PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin "$@" 9>&-
@@ -146,9 +147,19 @@ lab_detach() {
     fail 1 "${loops[*]} cannot be detached: something uses a file system on them" "losetup --list and lsof show what"
 }
 
+# The empty directories that nspawn leaves.
+lab_sweep() {
+    local path
+    for path in /run/systemd/nspawn/{propagate,unix-export}; do
+        if [[ -d $path ]]; then rm -rf --one-file-system "${path:?}/$CGROUP_NAME"; fi
+        rmdir --parents --ignore-fail-on-non-empty "$path" 2>/dev/null || true
+    done
+}
+
 # Leaves nothing of the lab but the caches. Right at any moment, and twice.
 lab_remove() {
     lab_kill
     lab_detach
+    lab_sweep
     rm -rf --one-file-system "$LAB"
 }

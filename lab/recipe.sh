@@ -34,6 +34,8 @@ bootstrap() {
     shift
     mirror=$(host_mirror)
     local -a call=(
+        # In a mount namespace of its own: killed, it would leave what it mounts.
+        unshare --mount --propagation private --
         mmdebstrap --mode=root --variant=minbase --quiet
         --include="$(IFS=, && echo "$*")"
         --aptopt='APT::Install-Recommends "false"' --aptopt='Acquire::Languages "none"'

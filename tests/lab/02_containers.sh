@@ -60,6 +60,7 @@ test_what_a_deleted_container_had_is_gone() {
             systemctl list-units --plain --no-legend "opdbus-container@*" | cut -d" " -f1
             find /run/opdbus /sys/fs/cgroup -name "*web-0[3-9]*"' | sort
     }
+    until_true 20 inside web-01 test -S "$SOCKET" >/dev/null
     before=$(everything)
     opdbus container create web-03 --connect web-02 --service 80 --json >/dev/null
     contains "$(everything)" web-03 "the test would see it"
@@ -105,6 +106,7 @@ test_a_killed_daemon_takes_no_container_down() {
 test_everything_comes_back_after_a_reboot() {
     lab touch /run/before-the-reboot
     lab systemctl reboot || true
+    # shellcheck disable=SC2016 # the lab's shell
     until_true 60 lab bash -c '! test -e /run/before-the-reboot && [[ $(systemctl is-system-running) == running ]]' >/dev/null
     until_true 30 containers_run 2 >/dev/null
     plan_is_empty

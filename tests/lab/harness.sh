@@ -80,20 +80,24 @@ containers_run() {
 
 # What a lab could leave behind on this machine, in lines that can be compared.
 machine_state() {
-    losetup --list --noheadings --output NAME,BACK-FILE | sed 's/^/loop /'
-    awk '{ print "mount", $5, $9 }' /proc/self/mountinfo
+    losetup --list --noheadings --output NAME,BACK-FILE | grep --invert-match "/.lab/[^/]*/disk" | sed 's/^/loop /'
+    losetup --list --noheadings --output NAME,BACK-FILE | grep "$LAB_DIR/" | sed 's/^/loop /'
+    awk '{ print "mount", $5 }' /proc/self/mountinfo
     ip -oneline link | awk '{ print "link", $2 }'
     find /run/netns /var/run/netns -mindepth 1 2>/dev/null | sed 's/^/netns /'
     stat --format='mode %n %a %U %G' /dev/loop* /dev/net/tun /dev/fuse /dev/btrfs-control 2>/dev/null
-    find /sys/fs/cgroup -mindepth 1 -maxdepth 3 -type d -name '*opdbus*' | sed 's/^/cgroup /'
+    find /sys/fs/cgroup -mindepth 1 -maxdepth 3 -type d -name "opdbus-lab-${NAME:-$LAB_NAME}*" | sed 's/^/cgroup /'
+    find /run/systemd/nspawn -name "opdbus-lab-${NAME:-$LAB_NAME}*" 2>/dev/null | sed 's/^/nspawn /'
     local own process
     own=$(readlink /proc/self/ns/pid)
     for process in /proc/[0-9]*; do
+        # Somebody may have a lab up beside the tests'.
+        if grep --quiet 'opdbus-lab-' "$process/cgroup" 2>/dev/null && ! grep --quiet "opdbus-lab-${NAME:-$LAB_NAME}" "$process/cgroup" 2>/dev/null; then continue; fi
         # In another process-id namespace: something of a lab or of a container.
         [[ $(readlink "$process/ns/pid_for_children" 2>/dev/null || echo "$own") == "$own" ]] ||
             echo "process $(tr '\0' ' ' <"$process/cmdline" 2>/dev/null)"
     done
-    pgrep --full --list-name 'systemd-nspawn|mmdebstrap' | sed 's/^/process /' || true
+    pgrep --full --list-name "(systemd-nspawn|mmdebstrap).*$REPO" | sed 's/^/process /' || true
     ss --no-header --listening --tcp --udp --numeric 2>/dev/null | awk '{ print "port", $1, $5 }'
 }
 
