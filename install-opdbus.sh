@@ -82,7 +82,7 @@ if ((${#missing[@]})); then
     if [[ $plan == yes ]]; then
         echo "would install the packages: ${missing[*]}"
     elif [[ $EUID -ne 0 ]]; then
-        echo "error: only root can install packages; run this as root (--plan works without)" >&2
+        echo "error: only root can install packages; run this as root" >&2
         exit 6
     else
         echo "Installing the packages: ${missing[*]}"

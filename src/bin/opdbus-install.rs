@@ -106,6 +106,11 @@ fn run(arguments: Arguments) -> Result<(), Report> {
         rootfs: arguments.rootfs,
     };
     let host = Host { paths: Paths::from_env(), run: Runner::default() };
+    // On NixOS the advice is for everybody; elsewhere only root sees what is there.
+    if !rustix::process::geteuid().is_root() && !Installer::is_nixos(&host) {
+        return Err(Report::new(Kind::Denied, "only root can see what is there and install")
+            .with_next("run it as root"));
+    }
     let progress = TerminalProgress::new(out.json);
     let mut installer = Installer::new(&host, &request, &progress)?;
     let detected = installer.detected.clone();
@@ -132,10 +137,6 @@ fn run(arguments: Arguments) -> Result<(), Report> {
                 .collect::<String>()
         });
         return Ok(());
-    }
-    if !rustix::process::geteuid().is_root() {
-        return Err(Report::new(Kind::Denied, "only root can install")
-            .with_next("run it as root; --plan works without"));
     }
     if !arguments.yes && !detected.upgrade {
         confirm()?;

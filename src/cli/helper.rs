@@ -1,7 +1,7 @@
 //! The verbs every helper has: `plan`, `apply`, `status`.
 
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clap::{Args, Subcommand};
 use serde_json::json;
@@ -9,6 +9,7 @@ use serde_json::json;
 use super::output::{Out, TerminalProgress};
 use crate::engine::{self, Context, Host, Lock, PlannedChange, Stage};
 use crate::fault::Report;
+use crate::ledger::{self, Caller, Ledger, NewEntry, Via};
 use crate::paths::Paths;
 use crate::plan_text;
 use crate::run::Runner;
@@ -59,6 +60,37 @@ pub enum Verb {
 /// How long a helper waits for another run to end before it gives up.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// Writes what a helper changed, or where it failed, to the ledger. A run that changed nothing (each boot has
+/// some) is no entry, and before there is a ledger there is none to write to.
+fn record(
+    stages: &[Box<dyn Stage>],
+    cx: &Context<'_>,
+    outcome: &engine::Outcome,
+    took: Duration,
+) -> Result<(), Report> {
+    let path = cx.tree().ledger();
+    if (outcome.changes() == 0 && outcome.failure().is_none()) || !path.exists() {
+        return Ok(());
+    }
+    let names: Vec<&str> = stages.iter().map(|stage| stage.name()).collect();
+    let changes: Vec<&str> =
+        outcome.components.iter().flat_map(|c| &c.applied).map(|change| change.object.as_str()).collect();
+    let arguments = json!({ "components": names, "changes": changes });
+    let entry = NewEntry::call(ledger::Call {
+        operation: "apply",
+        target: &names.join(","),
+        caller: &Caller::this_process(Via::Helper),
+        arguments: arguments.as_object().cloned().unwrap_or_default(),
+        outcome: outcome
+            .failure()
+            .map_or(ledger::Outcome::Ok, |report| ledger::Outcome::Failed(report.message.clone())),
+        duration: took,
+        deployment: &ledger::deployment(&cx.host.paths.etc),
+    });
+    Ledger::open(&path)?.append(&entry)?;
+    Ok(())
+}
+
 /// Runs a verb over a helper's components.
 pub fn component_verb(stages: &[Box<dyn Stage>], verb: Verb, common: &Common) -> Result<(), Report> {
     let host = common.host();
@@ -73,8 +105,10 @@ pub fn component_verb(stages: &[Box<dyn Stage>], verb: Verb, common: &Common) ->
             out.answer(&json!({ "changes": changes }), |_| plan_text::planned(&changes));
         }
         Verb::Apply => {
+            let started = Instant::now();
             let _lock = Lock::take(&host.paths.lock(), PATIENCE)?;
             let outcome = engine::apply(stages, &cx)?;
+            let recorded = record(stages, &cx, &outcome, started.elapsed());
             drop(progress);
             out.answer(&outcome, |o| {
                 let applied: Vec<PlannedChange> =
@@ -84,6 +118,7 @@ pub fn component_verb(stages: &[Box<dyn Stage>], verb: Verb, common: &Common) ->
             if let Some(failure) = outcome.failure() {
                 return Err(failure.clone());
             }
+            recorded?;
         }
         Verb::Status => {
             let seen = engine::show(stages, &cx)?;

@@ -47,7 +47,7 @@ pub enum Origin {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Record {
-    /// [`RECORD_VERSION`].
+    /// The version of this record: 1.
     pub version: u32,
     /// Its name.
     pub name: ContainerName,

@@ -28,7 +28,22 @@ pub fn replace(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
     file.as_file().set_permissions(std::fs::Permissions::from_mode(mode))?;
     file.as_file().sync_all()?;
     file.persist(path).map_err(|e| e.error)?;
+    sweep(directory, &prefix);
     sync_directory(directory)
+}
+
+/// Removes what earlier writers of the same file left when they were killed. The caller holds the engine's
+/// lock where several could write the file; what cannot be removed now is left for the next time.
+fn sweep(directory: &Path, prefix: &std::ffi::OsStr) {
+    use std::os::unix::ffi::OsStrExt;
+    for entry in std::fs::read_dir(directory).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let random = name.as_bytes().strip_prefix(prefix.as_bytes());
+        // tempfile's own six letters and digits: a longer rest belongs to a file with a longer name.
+        if random.is_some_and(|rest| rest.len() == 6 && rest.iter().all(u8::is_ascii_alphanumeric)) {
+            let _ = std::fs::remove_file(entry.path());
+        }
+    }
 }
 
 /// Makes the entries of a directory durable.
@@ -64,6 +79,19 @@ mod tests {
         assert_eq!(std::fs::read(&path).unwrap(), b"two");
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o7777, 0o640);
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn what_a_killed_writer_left_is_swept_and_a_neighbours_is_not() {
+        let dir = tempfile::tempdir().unwrap();
+        for left in [".opdbus-new-f-AbC123", ".opdbus-new-f-g-AbC123", ".opdbus-new-f-long-name"] {
+            std::fs::write(dir.path().join(left), "").unwrap();
+        }
+        replace(&dir.path().join("f"), b"x", 0o644).unwrap();
+        let mut names: Vec<_> =
+            std::fs::read_dir(dir.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
+        names.sort();
+        assert_eq!(names, [".opdbus-new-f-g-AbC123", ".opdbus-new-f-long-name", "f"]);
     }
 
     #[test]

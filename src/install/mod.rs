@@ -106,6 +106,12 @@ impl<'a> Installer<'a> {
         Ok(Self { host, request, progress, detected, spec, configured, lock: None })
     }
 
+    /// Whether the host is a NixOS, where nothing is installed.
+    #[must_use]
+    pub fn is_nixos(host: &Host) -> bool {
+        host::detect(host).nixos
+    }
+
     /// What the steps would do.
     pub fn plan(&self) -> Result<Vec<StepOutcome>, Report> {
         let cx = self.context();
