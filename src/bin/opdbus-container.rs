@@ -87,7 +87,7 @@ fn run(arguments: &Arguments) -> Result<(), Report> {
                 .then(this_program)
                 .transpose()?
                 .map(|p| format!("{p} start-hook"));
-            Containers::new(&cx, &Lxc).write_config(name, hook)?;
+            Containers::new(&cx, &Lxc).prepare_start(name, hook)?;
             let error = Command::new("lxc-start")
                 .arg("--foreground")
                 .args(["--name", name.as_str()])

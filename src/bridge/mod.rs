@@ -14,7 +14,7 @@ use crate::run::RunError;
 
 pub use component::{BridgeChange, BridgeComponent, Seen, SeenBridge, SeenPort};
 pub use kernel::Kernel;
-pub use port::{ContainerPort, Port, add_port, container_ports, remove_port};
+pub use port::{ContainerPort, Port, add_port, container_ports, remove_port, renew_port};
 
 use ovsdb::OvsdbError;
 

@@ -2,6 +2,7 @@
 //! runs or not. `ovs-vswitchd` picks the device up when LXC makes it, and nobody waits for that.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -118,6 +119,22 @@ pub fn remove_port(cx: &Context<'_>, interface: &str) -> Result<(), BridgeError>
         "where": [["ports", "includes", ["set", [port]]]],
         "mutations": [["ports", "delete", ["set", [port]]]] })])?;
     Ok(())
+}
+
+/// How long ovs-vswitchd may take to let go of a device.
+const RENEWAL: Duration = Duration::from_secs(10);
+
+/// Puts a container's port on the bridge for a device that is about to come. Where the port had one before
+/// (the container ran), it is taken off first: in userspace Open vSwitch otherwise keeps listening on the
+/// device that is gone, and the new one of the same name is never heard.
+pub fn renew_port(cx: &Context<'_>, port: &Port) -> Result<(), BridgeError> {
+    let ports = container_ports(cx)?;
+    if ports.get(&port.interface).is_some_and(|there| there.ofport.is_some_and(|number| number > 0)) {
+        remove_port(cx, &port.interface)?;
+        // Taken off and put back in one breath would be no change to ovs-vswitchd.
+        Client::connect(&cx.host.paths.ovsdb)?.transact_and_settle(&[], RENEWAL)?;
+    }
+    add_port(cx, port)
 }
 
 fn belongs_to(port: &PortRow, container: &ContainerName) -> bool {

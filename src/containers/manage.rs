@@ -296,8 +296,9 @@ impl<'a> Containers<'a> {
         Ok(())
     }
 
-    /// Writes LXC's configuration for a container that is about to start, and gives its path.
-    pub fn write_config(
+    /// Makes everything ready that a container needs to start: the directories of sockets, its port, and LXC's
+    /// configuration, whose path it gives.
+    pub fn prepare_start(
         &self,
         name: &ContainerName,
         start_hook: Option<String>,
@@ -305,6 +306,7 @@ impl<'a> Containers<'a> {
         let tree = self.cx.tree();
         let record = self.get(name)?;
         self.make_sockets(&record)?;
+        bridge::renew_port(self.cx, &port(&record))?;
         let facts = lxc::HostFacts::read(&self.cx.host.paths.lxc_share, self.cx.spec, start_hook);
         let directory = self.cx.host.paths.lxc().join(name);
         std::fs::create_dir_all(&directory).map_err(io_error("make", &directory))?;
