@@ -163,12 +163,16 @@ pub fn ownership(cx: &Context<'_>) -> Result<Ownership, BridgeError> {
     })
 }
 
-/// Whether the bridge's datapath is the userspace one; not where there is no bridge.
+/// Whether the bridge's datapath is the userspace one. An error where there is no bridge to ask about: what is done
+/// for the userspace datapath must not be left out for want of an answer.
 pub fn userspace(cx: &Context<'_>) -> Result<bool, BridgeError> {
-    let Some(mut client) = view::connect(&cx.host.paths)? else { return Ok(false) };
+    let mut client = ovsdb::Client::connect(&cx.host.paths.ovsdb)?;
     let condition = serde_json::json!([["name", "==", cx.spec.ovs.bridge]]);
     let results = client.transact(&[ovsdb::select("Bridge", &condition, &["datapath_type"])])?;
-    Ok(ovsdb::rows(results.first()).next().is_some_and(|row| row["datapath_type"] == "netdev"))
+    match ovsdb::rows(results.first()).next() {
+        Some(row) => Ok(row["datapath_type"] == "netdev"),
+        None => Err(BridgeError::NoBridge(cx.spec.ovs.bridge.clone())),
+    }
 }
 
 /// The error for a bridge of our name that someone else made.

@@ -124,12 +124,11 @@ pub fn remove_port(cx: &Context<'_>, interface: &str) -> Result<(), BridgeError>
 /// How long ovs-vswitchd may take to let go of a device.
 const RENEWAL: Duration = Duration::from_secs(10);
 
-/// Puts a container's port on the bridge for a device that is about to come. Where the port had one before
-/// (the container ran), it is taken off first: in userspace Open vSwitch otherwise keeps listening on the
-/// device that is gone, and the new one of the same name is never heard.
+/// Puts a container's port on the bridge for a device that is about to come. In userspace it is taken off first:
+/// Open vSwitch otherwise keeps listening on the device of the last run, which is gone, and the new one of the
+/// same name is never heard.
 pub fn renew_port(cx: &Context<'_>, port: &Port) -> Result<(), BridgeError> {
-    let ports = container_ports(cx)?;
-    if ports.get(&port.interface).is_some_and(|there| there.ofport.is_some_and(|number| number > 0)) {
+    if super::userspace(cx)? {
         remove_port(cx, &port.interface)?;
         // Taken off and put back in one breath would be no change to ovs-vswitchd.
         Client::connect(&cx.host.paths.ovsdb)?.transact_and_settle(&[], RENEWAL)?;
