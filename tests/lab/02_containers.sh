@@ -115,8 +115,7 @@ test_everything_comes_back_after_a_reboot() {
 }
 
 test_a_container_that_is_started_again_is_reached_as_before() {
-    local i
-    for i in 1 2 3; do
+    for _ in 1 2 3; do
         opdbus container stop web-02
         opdbus container start web-02
         until_true 10 inside web-01 curl --silent --max-time 2 "http://$(address_of web-02)/" >/dev/null
