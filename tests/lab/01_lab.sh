@@ -6,7 +6,14 @@ NAME=lab-itself
 up() { "$REPO/lab/up" --yes --no-install --name "$NAME"; }
 down() { "$REPO/lab/down" --name "$NAME"; }
 run() { "$REPO/lab/run" --name "$NAME" "$@"; }
-teardown() { down >/dev/null 2>&1 || true; }
+ELSEWHERE=""
+teardown() {
+    down >/dev/null 2>&1 || true
+    if [[ -n $ELSEWHERE ]]; then
+        "$REPO/lab/down" --name "$NAME" --dir "$ELSEWHERE" --purge >/dev/null 2>&1 || true
+        rm -rf --one-file-system "$ELSEWHERE"
+    fi
+}
 
 # lab/down leaves no process, mount, loop device, namespace, port or changed device mode, not
 # even of what was started in the lab and left there.
@@ -60,7 +67,8 @@ test_a_killed_up_is_taken_down() {
 test_a_tree_whose_making_was_interrupted_never_counts() {
     local before dir pid
     before=$(machine_state)
-    dir=$(mktemp -d)
+    ELSEWHERE=$(mktemp -d)
+    dir=$ELSEWHERE
     setsid "$REPO/lab/up" --yes --no-install --name "$NAME" --dir "$dir" >/dev/null 2>&1 &
     pid=$!
     until_true 60 pgrep --full "$dir/cache/making-" >/dev/null
@@ -69,8 +77,7 @@ test_a_tree_whose_making_was_interrupted_never_counts() {
     wait "$pid" 2>/dev/null || true
     equal "" "$(find "$dir/cache" -maxdepth 1 -type f -name '*.tar*' ! -name '*.log')" "half a tree has a whole one's name"
     "$REPO/lab/down" --name "$NAME" --dir "$dir" --purge
-    [[ ! -e $dir/cache ]] || die "--purge left $dir/cache"
-    rm -rf "$dir"
+    [[ ! -e $dir ]] || die "--purge left $(find "$dir")"
     nothing_new "$before"
 }
 
