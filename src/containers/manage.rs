@@ -57,21 +57,22 @@ impl<'a> Containers<'a> {
         spec: Container,
         origin: Origin,
     ) -> Result<Record, ContainerError> {
-        let record = self.prepare(name, spec, origin)?;
-        let made = self.assemble(&record);
+        let (record, rootfs) = self.prepare(name, spec, origin)?;
+        let made = self.assemble(&record, &rootfs);
         if made.is_err() {
             self.discard(name, &record.interface());
         }
         made.map(|()| record)
     }
 
-    /// Everything that can be refused is refused here, before anything is made.
+    /// Everything that can be refused is refused here, before anything is made. Gives the record, and the template's
+    /// root file system to clone.
     fn prepare(
         &self,
         name: &ContainerName,
         spec: Container,
         origin: Origin,
-    ) -> Result<Record, ContainerError> {
+    ) -> Result<(Record, PathBuf), ContainerError> {
         let (cx, tree) = (self.cx, self.cx.tree());
         if spec.network == Network::Mesh {
             return Err(ContainerError::NoMesh(name.clone()));
@@ -107,7 +108,7 @@ impl<'a> Containers<'a> {
         }
         let dns =
             if cx.spec.ovs.dns.is_empty() { identity::host_name_servers() } else { cx.spec.ovs.dns.clone() };
-        Ok(Record {
+        let record = Record {
             version: RECORD_VERSION,
             name: name.clone(),
             origin,
@@ -118,18 +119,18 @@ impl<'a> Containers<'a> {
             mac,
             dns,
             created: jiff::Timestamp::now().as_second(),
-        })
+        };
+        Ok((record, template.rootfs))
     }
 
-    fn assemble(&self, record: &Record) -> Result<(), ContainerError> {
+    fn assemble(&self, record: &Record, template: &Path) -> Result<(), ContainerError> {
         let tree = self.cx.tree();
         let stage = tree.containers().join(format!("{MAKING}{}", record.name));
         remove_directory(&stage)?;
         self.cx.progress.report(&format!("cloning template {}", record.spec.template), None);
         make_directory(&stage)?;
-        let template = templates::find(&tree, &record.spec.template)?;
         let rootfs = stage.join("rootfs");
-        subvolume::snapshot(&template.rootfs, &rootfs, false)?;
+        subvolume::snapshot(template, &rootfs, false)?;
         // A snapshot carries its template's marker.
         subvolume::mark(&rootfs, "containers")?;
         let root = RootDir::open(&rootfs).map_err(io_error("open", &rootfs))?;

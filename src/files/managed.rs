@@ -140,7 +140,7 @@ impl Managed {
                 path: target.clone(),
                 source,
             })?;
-            self.remember(path, Some(digest(content)))?;
+            self.remember(path, digest(content))?;
         } else if state == FileState::EditedAndOutdated {
             replace(&target, content, mode).map_err(|source| ManagedError::Io {
                 verb: "write",
@@ -151,17 +151,9 @@ impl Managed {
         Ok(written)
     }
 
-    /// Forgets a path that is no longer ours.
-    pub fn forget(&self, path: &Path) -> Result<(), ManagedError> {
-        self.remember(path, None)
-    }
-
-    fn remember(&self, path: &Path, hash: Option<String>) -> Result<(), ManagedError> {
+    fn remember(&self, path: &Path, hash: String) -> Result<(), ManagedError> {
         let mut record = self.read()?;
-        match hash {
-            Some(hash) => record.shipped.insert(path.to_owned(), hash),
-            None => record.shipped.remove(path),
-        };
+        record.shipped.insert(path.to_owned(), hash);
         let text = serde_json::to_vec_pretty(&record)
             .map_err(|source| ManagedError::Record { path: self.record.clone(), source })?;
         replace(&self.record, &text, 0o644).map_err(|source| ManagedError::Io {

@@ -117,7 +117,7 @@ impl<'a> Installer<'a> {
         let cx = self.context();
         (1..=STEPS)
             .map(|number| {
-                let step = steps::step(number, self.request);
+                let step = steps::step(number);
                 let changes = match &step.work {
                     steps::Work::Later(why) => {
                         return Ok(outcome(
@@ -154,7 +154,7 @@ impl<'a> Installer<'a> {
 
     fn steps(&mut self, watcher: &dyn Watcher, done: &mut Vec<StepOutcome>) -> Result<(), Report> {
         for number in 1..=STEPS {
-            let step = steps::step(number, self.request);
+            let step = steps::step(number);
             watcher.begins(number, step.title);
             let result = match &step.work {
                 steps::Work::Later(why) => StepResult::NotEnabled { why: (*why).to_owned() },
@@ -294,12 +294,10 @@ mod tests {
 
     #[test]
     fn there_are_thirteen_steps_and_what_comes_later_is_never_work() {
-        let request = Request::default();
-        let titles: std::collections::BTreeSet<&str> =
-            (1..=STEPS).map(|n| steps::step(n, &request).title).collect();
+        let titles: std::collections::BTreeSet<&str> = (1..=STEPS).map(|n| steps::step(n).title).collect();
         assert_eq!(titles.len(), STEPS);
         for later in [4, 6, 11] {
-            assert!(matches!(steps::step(later, &request).work, steps::Work::Later(_)), "step {later}");
+            assert!(matches!(steps::step(later).work, steps::Work::Later(_)), "step {later}");
         }
     }
 

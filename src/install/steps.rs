@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_json::json;
 
-use super::{Installer, Request, programs};
+use super::{Installer, programs};
 use crate::engine::{self, Action, Context, PlannedChange};
 use crate::fault::{Kind, Report};
 use crate::files;
@@ -35,7 +35,7 @@ pub(super) struct Step {
 
 /// The steps of the requirements, in their order. Plugins, sockets and the ledger lie on what step 2
 /// makes; the bridge needs none of them.
-pub(super) fn step(number: usize, _request: &Request) -> Step {
+pub(super) fn step(number: usize) -> Step {
     let (title, work) = match number {
         1 => ("Detect the environment", Work::Detect),
         2 => ("Subvolumes", Work::Components(&["storage"])),
@@ -103,7 +103,7 @@ pub(super) fn apply(work: &Work, installer: &mut Installer<'_>) -> Result<Vec<Pl
     match work {
         Work::Detect => {
             let cx = installer.context();
-            validate(installer, &cx)?;
+            // Validates every component, too.
             let changes = planned(work, installer, &cx)?;
             if !installer.configured {
                 write(&installer.host.paths.config(), spec::render(&installer.spec).as_bytes())?;
