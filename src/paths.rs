@@ -4,6 +4,10 @@ use std::path::{Path, PathBuf};
 
 use crate::name::{ContainerName, PluginName, TemplateName};
 
+/// The directories of the containers' sockets, below that of all sockets. `opdbus-container@.service` shows it to
+/// containers, which pass through it; the directory above closes it to strangers on the host.
+pub const CONTAINER_SOCKETS: &str = "containers/by-name";
+
 /// Directories and sockets that do not depend on the host spec.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Paths {
@@ -134,10 +138,15 @@ impl Tree {
     pub fn sockets(&self) -> PathBuf {
         self.0.join("sockets")
     }
+    /// The spec's path for a container's socket: a link, for root and the group on the host.
+    #[must_use]
+    pub fn container_socket_link(&self, name: &ContainerName) -> PathBuf {
+        self.sockets().join("containers").join(format!("{name}.sock"))
+    }
     /// The directory that holds a container's socket; who is granted the container gets this directory.
     #[must_use]
     pub fn container_socket_dir(&self, name: &ContainerName) -> PathBuf {
-        self.sockets().join("containers").join(name)
+        self.sockets().join(CONTAINER_SOCKETS).join(name)
     }
     /// The API socket.
     #[must_use]

@@ -222,7 +222,9 @@ fn a_bare_host_becomes_what_the_spec_says_and_a_second_run_changes_nothing() {
         }
     }
     assert_eq!(mode(&machine.base().join("@plugins/netmaker/enrollment-keys")), 0o700);
-    for directory in ["containers", "sockets/containers", "sockets/plugins", "sockets/api", "@cache/blocks"] {
+    for directory in
+        ["containers", "sockets/containers/by-name", "sockets/plugins", "sockets/api", "@cache/blocks"]
+    {
         assert!(machine.base().join(directory).is_dir(), "{directory}");
     }
 

@@ -155,8 +155,8 @@ impl<'a> Containers<'a> {
             let directory = tree.container_socket_dir(name);
             make_directory(&directory)?;
         }
-        let link = tree.sockets().join("containers").join(format!("{}.sock", record.name));
-        let target = format!("{0}/{0}.sock", record.name);
+        let link = tree.container_socket_link(&record.name);
+        let target = format!("by-name/{0}/{0}.sock", record.name);
         if std::fs::read_link(&link).ok().as_deref() != Some(Path::new(&target)) {
             remove_file(&link)?;
             std::os::unix::fs::symlink(&target, &link).map_err(io_error("make", &link))?;
@@ -255,7 +255,7 @@ impl<'a> Containers<'a> {
         let tree = self.cx.tree();
         let directory = tree.container_socket_dir(name);
         remove_file(&directory.join(format!("{name}.sock")))?;
-        remove_file(&tree.sockets().join("containers").join(format!("{name}.sock")))?;
+        remove_file(&tree.container_socket_link(name))?;
         // Those who were granted it have the directory mounted; it goes with the last of them.
         let granted = record::all(&tree)?.values().any(|other| other.spec.connect.contains(name));
         if !granted && directory.exists() {

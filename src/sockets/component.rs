@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::SocketsError;
 use crate::engine::{Action, Change, Component, Context};
-use crate::paths::Tree;
+use crate::paths::{CONTAINER_SOCKETS, Tree};
 use crate::run::Invocation;
 use crate::spec::HostSpec;
 use crate::storage::place::{Found, Leftover, Place, PlaceChange};
@@ -82,19 +82,20 @@ impl SocketsComponent {
 
     /// The directories, by name, in the order in which they are made.
     ///
-    /// The top has the requirements' 0770, and the sticky bit: a member of the group can pass and add
-    /// sockets of their own, but not put a directory of theirs in the place of one that root writes into.
-    /// What is below is written by root alone; `containers` is passed through by containers' roots, whose unit mounts
-    /// it, while from the host the top closes it to strangers.
-    fn places(&self, tree: &Tree) -> [(&'static str, Place); 4] {
+    /// The top has the requirements' 0770, the sticky bit, so that a member of the group can add sockets of their own
+    /// but not put a directory of theirs in the place of one that root writes into, and may be passed by all on
+    /// the way to `api`, where the daemon refuses strangers itself. The containers' sockets are closed to them by
+    /// `containers`; `containers/by-name` is passed by containers' roots, whose unit mounts it.
+    fn places(&self, tree: &Tree) -> [(&'static str, Place); 5] {
         let top = tree.sockets();
         let below =
             |name, mode| Place::directory(top.join(name), TAG, mode).of_group(&self.group).inside_ours();
         [
-            ("sockets", Place::directory(&top, TAG, 0o1770).of_group(&self.group)),
-            ("sockets/containers", below("containers", 0o755)),
+            ("sockets", Place::directory(&top, TAG, 0o1771).of_group(&self.group)),
+            ("sockets/containers", below("containers", 0o750)),
+            ("sockets/containers/by-name", below(CONTAINER_SOCKETS, 0o755)),
             ("sockets/plugins", below("plugins", 0o750)),
-            ("sockets/api", below("api", 0o750)),
+            ("sockets/api", below("api", 0o755)),
         ]
     }
 }
@@ -167,10 +168,11 @@ mod tests {
             words(&bare),
             [
                 "Create system group opdbus: its members may use the sockets",
-                "Create directory /var/lib/op-dbus/sockets: root:opdbus 1770",
-                "Create directory /var/lib/op-dbus/sockets/containers: root:opdbus 0755",
+                "Create directory /var/lib/op-dbus/sockets: root:opdbus 1771",
+                "Create directory /var/lib/op-dbus/sockets/containers: root:opdbus 0750",
+                "Create directory /var/lib/op-dbus/sockets/containers/by-name: root:opdbus 0755",
                 "Create directory /var/lib/op-dbus/sockets/plugins: root:opdbus 0750",
-                "Create directory /var/lib/op-dbus/sockets/api: root:opdbus 0750",
+                "Create directory /var/lib/op-dbus/sockets/api: root:opdbus 0755",
             ]
         );
     }

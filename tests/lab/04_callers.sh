@@ -24,9 +24,50 @@ test_a_stranger_is_refused_on_the_bus_and_on_the_socket() {
     equal $((before + 1)) "$(refusals)" "the refusal is in the ledger"
     equal stranger "$(opdbus ledger show --json --operation container.create --limit 1 | jq --raw-output '.[0].metadata.caller.user')"
     refused as stranger op-dbus container create web-05 >/dev/null
-    # The socket's directory is closed to strangers already.
     refused create_by_socket stranger '{"name": "web-05"}' >/dev/null
+    contains "$(cat "$OUT")" "root and members of the group opdbus may"
+    equal $((before + 3)) "$(refusals)" "those of the command and of the socket, too"
+    equal "stranger socket" "$(opdbus ledger show --json --operation container.create --limit 1 | jq --raw-output '.[0].metadata.caller | "\(.user) \(.via)"')"
+    refused create_by_socket stranger "$(head --bytes 100000 /dev/zero | tr '\0' x)" >/dev/null
     refused opdbus container show web-05 >/dev/null
+}
+
+test_a_stranger_reaches_no_socket_of_a_container() {
+    local path
+    users
+    for path in web-02.sock by-name/web-02/web-02.sock; do
+        refused as stranger curl --silent --max-time 5 --unix-socket "/var/lib/op-dbus/sockets/containers/$path" http://web-02/ >/dev/null
+    done
+    refused as stranger ls /var/lib/op-dbus/sockets/containers >/dev/null
+    refused as stranger ls /var/lib/op-dbus/sockets >/dev/null
+    contains "$(as member curl --silent --max-time 5 --unix-socket /var/lib/op-dbus/sockets/containers/web-02.sock http://web-02/)" html
+}
+
+test_a_stranger_who_holds_connections_leaves_the_socket_to_others() {
+    local log
+    users
+    log=$(mktemp)
+    lab runuser --user stranger -- python3 -c '
+import resource, socket, sys, time
+# More than the daemon may have open, and than wait to be accepted.
+resource.setrlimit(resource.RLIMIT_NOFILE, (4096, 4096))
+held = []
+for _ in range(3000):
+    one = socket.socket(socket.AF_UNIX)
+    one.setblocking(False)
+    for _ in range(20):
+        try:
+            one.connect(sys.argv[1])
+            break
+        except BlockingIOError:
+            time.sleep(0.01)
+    held.append(one)
+print("held", flush=True)
+time.sleep(20)' "$API" >"$log" &
+    until_true 10 grep --quiet held "$log" >/dev/null
+    rm "$log"
+    as member curl --silent --show-error --fail-with-body --max-time 5 --unix-socket "$API" http://opdbus/v1/operations >/dev/null
+    kill %% 2>/dev/null || true
 }
 
 test_a_member_of_opdbus_may_create_on_the_bus_and_on_the_socket() {
