@@ -1,0 +1,68 @@
+# The package's own units, with the base path filled in, and their wiring. They are the units that
+# the Debian installer puts in place.
+{
+  config,
+  lib,
+  pkgs,
+  ...
+}:
+
+let
+  cfg = config.services.operation-dbus;
+
+  units = pkgs.runCommand "operation-dbus-units" { } ''
+    mkdir -p $out/lib/systemd/system $out/share/dbus-1/system.d
+    for unit in ${cfg.package}/share/operation-dbus/systemd/*; do
+      case $unit in
+        *.conf) place=share/dbus-1/system.d ;;
+        *) place=lib/systemd/system ;;
+      esac
+      substitute "$unit" "$out/$place/''${unit##*/}" \
+        --subst-var-by bindir ${cfg.package}/bin \
+        --subst-var-by basePath ${lib.escapeShellArg cfg.settings.btrfs.basePath}
+    done
+  '';
+
+  enabled = {
+    wantedBy = [ "multi-user.target" ];
+    # Stopping and starting is not what a new version needs.
+    stopIfChanged = false;
+  };
+  # Reconciles when the spec changes, without stopping anything.
+  reconciles = enabled // {
+    reloadTriggers = [ cfg.configFile ];
+  };
+in
+{
+  config = lib.mkIf cfg.enable {
+    virtualisation.lxc.enable = true;
+    # What LXC's own configuration includes by this path.
+    environment.pathsToLink = [ "/share/lxc" ];
+
+    systemd.packages = [ units ];
+    services.dbus.packages = [ units ];
+
+    systemd.services = {
+      opdbus-storage = reconciles;
+      opdbus-ledger = enabled;
+      opdbus-network = reconciles // {
+        # Its flows are gone when ovs-vswitchd ends, and it comes back with it.
+        wantedBy = [
+          "multi-user.target"
+          "ovs-vswitchd.service"
+        ];
+      };
+      opdbus-apply = enabled // {
+        restartTriggers = [ cfg.configFile ];
+      };
+      opdbus = enabled;
+      # Starts containers at boot; a rebuild does not start what was stopped since.
+      opdbus-containers = enabled // {
+        restartIfChanged = false;
+      };
+      # A rebuild never restarts a container; `opdbus-apply` restarts those whose declaration asks for it.
+      "opdbus-container@".restartIfChanged = false;
+    };
+    systemd.sockets.opdbus.wantedBy = [ "sockets.target" ];
+  };
+}
