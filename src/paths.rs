@@ -21,6 +21,8 @@ pub struct Paths {
     pub ovs_run: PathBuf,
     /// Where LXC keeps its shared configuration (`common.conf`).
     pub lxc_share: PathBuf,
+    /// The keys that sign Debian, where the host's apt does not say which sign what a template is made of.
+    pub keyring: PathBuf,
     /// Where the installer puts unit files.
     pub units: PathBuf,
     /// Where the installer puts the bus policy.
@@ -35,6 +37,7 @@ impl Default for Paths {
             ovsdb: "/run/openvswitch/db.sock".into(),
             ovs_run: "/run/openvswitch".into(),
             lxc_share: "/usr/share/lxc".into(),
+            keyring: "/usr/share/keyrings/debian-archive-keyring.gpg".into(),
             units: "/etc/systemd/system".into(),
             dbus_policy: "/etc/dbus-1/system.d".into(),
         }
@@ -43,8 +46,8 @@ impl Default for Paths {
 
 impl Paths {
     /// The default paths, changed by the environment: `OPDBUS_ETC`, `OPDBUS_RUN`, `OPDBUS_OVSDB`,
-    /// `OPDBUS_OVS_RUN`, `OPDBUS_LXC_SHARE`, `OPDBUS_UNITS`, `OPDBUS_DBUS_POLICY`. For tests, and for
-    /// distributions that keep LXC's files elsewhere.
+    /// `OPDBUS_OVS_RUN`, `OPDBUS_LXC_SHARE`, `OPDBUS_KEYRING`, `OPDBUS_UNITS`, `OPDBUS_DBUS_POLICY`. For tests, and
+    /// for distributions that keep LXC's files and Debian's keys elsewhere.
     #[must_use]
     pub fn from_env() -> Self {
         let mut paths = Self::default();
@@ -54,6 +57,7 @@ impl Paths {
             ("OPDBUS_OVSDB", &mut paths.ovsdb),
             ("OPDBUS_OVS_RUN", &mut paths.ovs_run),
             ("OPDBUS_LXC_SHARE", &mut paths.lxc_share),
+            ("OPDBUS_KEYRING", &mut paths.keyring),
             ("OPDBUS_UNITS", &mut paths.units),
             ("OPDBUS_DBUS_POLICY", &mut paths.dbus_policy),
         ] {

@@ -141,7 +141,7 @@ pub(super) fn populate(
     };
     let policy = apt_policy(&cx.host.run);
     let mut call = match source {
-        Source::Debootstrap => debootstrap(declaration, &sources, &packages, rootfs),
+        Source::Debootstrap => debootstrap(declaration, &sources, &cx.host.paths.keyring, &packages, rootfs),
         _ => mmdebstrap(declaration, &sources, &policy, &packages, rootfs),
     };
     call = call.env("TMPDIR", scratch).env("DEBIAN_FRONTEND", "noninteractive");
@@ -275,19 +275,24 @@ fn mmdebstrap(
 fn debootstrap(
     declaration: &Template,
     sources: &[AptSource],
+    keyring: &Path,
     packages: &[String],
     rootfs: &Path,
 ) -> Invocation {
     let archive = sources.iter().find(|s| s.suites.contains(&declaration.suite));
     // It knows one suite and no other: updates come by the clone's own apt, whose sources are written
     // afterwards. It gives its reasons on standard output.
-    let mut call = bound_to_us("debootstrap").args(["--variant=minbase"]).merged();
-    if let Some(key) = archive.and_then(|s| apt::key_files(std::slice::from_ref(s)).into_iter().next()) {
-        let mut option = std::ffi::OsString::from("--keyring=");
-        option.push(key);
-        call = call.arg(option);
-    }
-    call = call.arg(format!("--include={}", packages.join(","))).arg(&declaration.suite).arg(rootfs);
+    // Without its keys it would go on unverified, with a warning.
+    let key = archive.and_then(|s| apt::key_files(std::slice::from_ref(s)).into_iter().next());
+    let mut option = std::ffi::OsString::from("--keyring=");
+    option.push(key.as_deref().unwrap_or(keyring));
+    let call = bound_to_us("debootstrap")
+        .args(["--variant=minbase", "--force-check-gpg"])
+        .arg(option)
+        .merged()
+        .arg(format!("--include={}", packages.join(",")))
+        .arg(&declaration.suite)
+        .arg(rootfs);
     match declaration.mirror.as_ref().or_else(|| archive.and_then(|s| s.uris.first())) {
         Some(mirror) => call.arg(mirror),
         None => call,
@@ -413,7 +418,9 @@ mod tests {
         };
         let call = mmdebstrap(&declaration, &[], &[], &["dbus".into()], Path::new("/r")).to_string();
         assert!(call.ends_with("--include=dbus trixie /r http://m.example/debian"), "{call}");
-        let call = debootstrap(&declaration, &[], &["dbus".into()], Path::new("/r")).to_string();
+        let call = debootstrap(&declaration, &[], Path::new("/d.gpg"), &["dbus".into()], Path::new("/r"))
+            .to_string();
+        assert!(call.contains("--force-check-gpg --keyring=/d.gpg "), "{call}");
         assert!(call.ends_with("--include=dbus trixie /r http://m.example/debian"), "{call}");
     }
 
@@ -429,7 +436,14 @@ mod tests {
         let call = mmdebstrap(&Template::default(), &sources, &[], &["dbus".into()], Path::new("/r"));
         assert!(call.to_string().ends_with("stable /r -"), "{call}");
         assert!(String::from_utf8(call.stdin).unwrap().contains("Suites: stable-security\n"));
-        let call = debootstrap(&Template::default(), &sources, &["dbus".into()], Path::new("/r")).to_string();
+        let call = debootstrap(
+            &Template::default(),
+            &sources,
+            Path::new("/d.gpg"),
+            &["dbus".into()],
+            Path::new("/r"),
+        )
+        .to_string();
         assert!(call.ends_with("--keyring=/k.gpg --include=dbus stable /r http://a.example"), "{call}");
     }
 
