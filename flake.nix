@@ -118,9 +118,8 @@
             name: configuration:
             pkgs.runCommand "evaluates-${name}" {
               # Evaluated and not built: a whole system each is for `nix build`.
-              toplevel =
-                builtins.unsafeDiscardStringContext
-                  (host system configuration).config.system.build.toplevel.drvPath;
+              toplevel = builtins.unsafeDiscardStringContext (host system configuration)
+                .config.system.build.toplevel.drvPath;
             } ''echo "$toplevel" > $out'';
         in
         {

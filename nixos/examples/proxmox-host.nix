@@ -42,7 +42,9 @@
         timeZone = "Europe/Berlin";
         user = {
           name = "admin";
-          sshKeys = [ "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIBGVQXt2Iw2WCXuRUPB1sHP4MLBnTJSVYJ6fnkkOYmtF admin@example" ];
+          sshKeys = [
+            "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIBGVQXt2Iw2WCXuRUPB1sHP4MLBnTJSVYJ6fnkkOYmtF admin@example"
+          ];
           sudo = true;
         };
       };

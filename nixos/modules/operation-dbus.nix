@@ -4,7 +4,6 @@
 {
   config,
   lib,
-  options,
   pkgs,
   ...
 }:
@@ -18,6 +17,14 @@ let
   # A null is a field that is left out.
   rendered = lib.filterAttrsRecursive (_: value: value != null) cfg.settings;
   written = json.generate "operation-dbus-config.json" rendered;
+
+  # Options that had other names, as { from = [ "old" "name" ]; to = [ "new" "name" ]; }: a configuration goes on
+  # working, and is told. There are none yet.
+  renamed = [ ];
+  under = lib.concat [
+    "services"
+    "operation-dbus"
+  ];
 
   canCheck = pkgs.stdenv.buildPlatform.canExecute pkgs.stdenv.hostPlatform;
   checked = pkgs.runCommand "operation-dbus-config.json" { } ''
@@ -35,7 +42,8 @@ in
     ./operation-dbus/numa.nix
     ./operation-dbus/planned.nix
     ./operation-dbus/units.nix
-  ];
+  ]
+  ++ map ({ from, to }: lib.mkRenamedOptionModule (under from) (under to)) renamed;
 
   options.services.operation-dbus = {
     enable = lib.mkEnableOption ''

@@ -7,6 +7,7 @@
 
 let
   inherit (lib) mkOption types;
+  ours = import ./types.nix { inherit lib; };
 
   cfg = config.services.operation-dbus;
   placed = {
@@ -32,15 +33,23 @@ in
     };
 
     cpuList = mkOption {
-      type = types.strMatching "[0-9]+(-[0-9]+)?(,[0-9]+(-[0-9]+)?)*";
-      default = "";
-      defaultText = lib.literalMD "must be given with {option}`services.operation-dbus.numa.enable`";
+      type = types.nullOr ours.cpuList;
+      default = null;
       example = "0-7";
-      description = "The processors they run on, in the form of {manpage}`systemd.exec(5)`, `CPUAffinity=`.";
+      description = "The processors they run on, as `CPUAffinity=` of {manpage}`systemd.exec(5)` takes them.";
     };
   };
 
   config = lib.mkIf (cfg.enable && cfg.numa.enable) {
+    assertions = [
+      {
+        assertion = cfg.numa.cpuList != null;
+        message = ''
+          services.operation-dbus.numa.enable is true, and services.operation-dbus.numa.cpuList is not set. Name the
+          processors of the node, such as "0-7" (lscpu lists them).
+        '';
+      }
+    ];
     systemd.services.opdbus.serviceConfig = placed;
     systemd.services.opdbus-apply.serviceConfig = placed;
   };

@@ -3,7 +3,6 @@
   config,
   lib,
   options,
-  pkgs,
   utils,
   ...
 }:
@@ -37,7 +36,10 @@ let
   holders = lib.filter (fs: holds fs.mountPoint) (lib.attrValues config.fileSystems);
   deepest = lib.foldl' (
     best: fs:
-    if best == null || lib.stringLength fs.mountPoint > lib.stringLength best.mountPoint then fs else best
+    if best == null || lib.stringLength fs.mountPoint > lib.stringLength best.mountPoint then
+      fs
+    else
+      best
   ) null holders;
 in
 {
@@ -189,6 +191,31 @@ in
             ExecStart = "${lib.getExe' cfg.package "opdbus-storage"} image";
             RuntimeDirectory = "opdbus";
             RuntimeDirectoryPreserve = true;
+            # A file is made and formatted: that takes no privilege but writing there.
+            CapabilityBoundingSet = [ "CAP_DAC_OVERRIDE" ];
+            LockPersonality = true;
+            MemoryDenyWriteExecute = true;
+            NoNewPrivileges = true;
+            PrivateDevices = true;
+            PrivateNetwork = true;
+            PrivateTmp = true;
+            ProtectClock = true;
+            ProtectControlGroups = true;
+            ProtectHome = true;
+            ProtectHostname = true;
+            ProtectKernelLogs = true;
+            ProtectKernelModules = true;
+            ProtectKernelTunables = true;
+            ProtectSystem = "strict";
+            ReadWritePaths = [
+              (dirOf image.path)
+              "-/run/opdbus"
+            ];
+            RestrictAddressFamilies = [ "AF_UNIX" ];
+            RestrictNamespaces = true;
+            RestrictRealtime = true;
+            RestrictSUIDSGID = true;
+            SystemCallArchitectures = "native";
           };
         };
         systemd.mounts = [

@@ -51,9 +51,10 @@ in
   isName = matches nameRegex;
   nameRule = "1 to 32 of a-z, 0-9 and '-', beginning with a letter and not ending in '-'";
 
-  name = checked "operationDbusName" "name (1 to 32 of a-z, 0-9 and '-', beginning with a letter, not ending in '-')" (
-    matches nameRegex
-  );
+  name =
+    checked "operationDbusName"
+      "name (1 to 32 of a-z, 0-9 and '-', beginning with a letter, not ending in '-')"
+      (matches nameRegex);
 
   interface =
     checked "interfaceName"
@@ -72,7 +73,13 @@ in
       "IPv4 network of 16 to 29 bits, such as 10.0.0.0/24 (a network's own address, not one in it)"
       (text: parseSubnet text != null);
 
-  size = checked "size" "size: a whole number and K, M, G or T, such as 20G" (matches "[0-9]+[KMGT]?");
+  size = checked "size" "size: a whole number and K, M, G or T, such as 20G" (
+    matches "[0-9]+[KMGT]?"
+  );
+
+  cpuList = checked "cpuList" "list of processors, such as 0-7 or 0,2,4" (
+    matches "[0-9]+(-[0-9]+)?(,[0-9]+(-[0-9]+)?)*"
+  );
 
   subvolume = checked "subvolumeName" "name of a subvolume ('@', then 1 to 31 of a-z, 0-9 and '-')" (
     matches "@[a-z0-9][a-z0-9-]{0,30}"
@@ -80,7 +87,8 @@ in
 
   # Goes into unit files, where spaces, quotes and '%' mean something.
   plainPath =
-    checked "plainPath" "absolute path below /, without '..', spaces or quotes, such as /var/lib/op-dbus"
+    checked "plainPath"
+      "absolute path below /, without '..', spaces or quotes, such as /var/lib/op-dbus"
       (
         text:
         matches "(/[^/[:space:][:cntrl:]%\"'\\]+)+/?" text
@@ -103,9 +111,7 @@ in
           port != null
           && number > 0
           && number < 65536
-          && (
-            host == null || isAddress (lib.removeSuffix ":" host) || matches "\\[[0-9A-Fa-f:.]+]:" host
-          )
+          && (host == null || isAddress (lib.removeSuffix ":" host) || matches "\\[[0-9A-Fa-f:.]+]:" host)
       );
 
   word =
