@@ -237,12 +237,9 @@ impl Op for Create {
     fn run(call: &Call<'_>, args: CreateArgs) -> Result<Shown, Report> {
         let name = args.name.check()?;
         let limits = Limits { cores: args.cores, memory: args.memory, swap: args.swap };
-        if limits.cores == 0 || limits.memory < 64 {
-            return Err(Report::new(
-                Kind::Invalid,
-                "the limits are too small: at least 1 core and 64 MiB of memory",
-            ));
-        }
+        limits
+            .check()
+            .map_err(|(field, why)| Report::new(Kind::Invalid, format!("{field} is wrong: {why}")))?;
         let spec = call.spec()?;
         let cx = call.context(&spec);
         let container = Container {

@@ -81,10 +81,32 @@ pub struct Limits {
     #[schemars(range(min = 1, max = 4096))]
     pub cores: u32,
     /// Memory in MiB. Default: 2048.
-    #[schemars(range(min = 64))]
+    #[schemars(range(min = 64, max = 1_073_741_824))]
     pub memory: u64,
     /// Swap in MiB beside the memory. Default: 512.
+    #[schemars(range(max = 1_073_741_824))]
     pub swap: u64,
+}
+
+impl Limits {
+    /// The most cores.
+    pub const CORES: u32 = 4096;
+    /// The most memory, and the most swap, in MiB: a pebibyte, which every reader of JSON can hold.
+    pub const MEMORY: u64 = 1 << 30;
+
+    /// Whether a host can have them; else which is wrong, and why.
+    pub fn check(&self) -> Result<(), (&'static str, String)> {
+        let most = Self::MEMORY;
+        if !(1..=Self::CORES).contains(&self.cores) {
+            Err(("cores", format!("1 to {} cores, not {}", Self::CORES, self.cores)))
+        } else if !(64..=most).contains(&self.memory) {
+            Err(("memory", format!("64 to {most} MiB of memory, not {}", self.memory)))
+        } else if self.swap > most {
+            Err(("swap", format!("at most {most} MiB of swap, not {}", self.swap)))
+        } else {
+            Ok(())
+        }
+    }
 }
 
 impl Default for Limits {

@@ -285,9 +285,7 @@ fn check_containers(spec: &HostSpec) -> Result<(), SpecError> {
         if container.connect.contains(name) {
             return Err(wrong(at("connect"), "a container needs no grant to reach itself"));
         }
-        if container.limits.cores == 0 || container.limits.memory < 64 {
-            return Err(wrong(at("limits"), "at least 1 core and 64 MiB of memory"));
-        }
+        container.limits.check().map_err(|(field, why)| wrong(at(&format!("limits.{field}")), why))?;
         if let Some(address) = container.address {
             let subnet = spec.ovs.subnet;
             let usable = subnet.contains(&address)
@@ -331,6 +329,22 @@ mod tests {
 
     fn error(text: &str) -> String {
         parse(text).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn limits_that_no_host_has_are_refused_by_name() {
+        for (field, value) in [
+            ("cores", 0),
+            ("cores", 4097),
+            ("memory", 63),
+            ("memory", (1 << 30) + 1),
+            ("swap", (1 << 30) + 1),
+        ] {
+            let text =
+                format!(r#"{{"version": 1, "containers": {{"a": {{"limits": {{"{field}": {value}}}}}}}}}"#);
+            let error = parse(&text).unwrap_err().to_string();
+            assert!(error.contains(&format!("containers.a.limits.{field}")), "{error}");
+        }
     }
 
     #[test]
