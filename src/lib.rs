@@ -1,7 +1,7 @@
 //! operation-dbus turns one Linux host into declared infrastructure.
 //!
 //! Rooms, from the ground up; a room imports only from those before it (`docs/architecture.md`):
-//! foundations ([`fault`], [`name`], [`paths`], [`run`], [`spec`], [`engine`], [`files`]); components
+//! foundations ([`fault`], [`name`], [`paths`], [`deployment`], [`run`], [`spec`], [`engine`], [`files`]); components
 //! and the ledger; the operations registry; the doors; and, in `src/bin`, the programs.
 
 pub mod api;
@@ -10,6 +10,7 @@ pub mod cli;
 pub mod containers;
 pub mod daemon;
 pub mod dbus;
+pub mod deployment;
 pub mod engine;
 pub mod fault;
 pub mod files;

@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use opdbus::deployment::Deployment;
 use opdbus::fault::{Fault, Kind};
 use opdbus::ledger::format::{self, Fields};
 use opdbus::ledger::{
@@ -63,7 +64,7 @@ fn entry(number: usize) -> NewEntry {
         arguments: arguments.as_object().unwrap().clone(),
         outcome,
         duration: Duration::from_micros(number as u64),
-        deployment: "traditional",
+        deployment: Deployment::Traditional,
     })
 }
 
@@ -71,7 +72,7 @@ fn entry(number: usize) -> NewEntry {
 fn ledger(entries: usize) -> (tempfile::TempDir, PathBuf) {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("blockchain.db");
-    assert_eq!(Ledger::init(&path, &caller(), "traditional").unwrap(), Init::Created);
+    assert_eq!(Ledger::init(&path, &caller(), Deployment::Traditional).unwrap(), Init::Created);
     let ledger = Ledger::open(&path).unwrap();
     for number in 2..entries {
         ledger.append(&entry(number)).unwrap();
@@ -701,7 +702,7 @@ fn an_init_killed_at_any_instant_is_finished_by_the_next_one() {
             matches!(inspect(&path).unwrap(), State::Absent | State::Empty | State::Ledger),
             "round {round}"
         );
-        Ledger::init(&path, &caller(), "traditional").unwrap();
+        Ledger::init(&path, &caller(), Deployment::Traditional).unwrap();
         let verification = Ledger::read(&path, Ledger::verify).unwrap();
         assert!(verification.whole && verification.entries == 2, "round {round}: {verification:?}");
     }
@@ -712,8 +713,9 @@ fn init_is_done_once_however_many_try() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("blockchain.db");
     let results: Vec<Init> = std::thread::scope(|scope| {
-        let inits: Vec<_> =
-            (0..8).map(|_| scope.spawn(|| Ledger::init(&path, &caller(), "nixos").unwrap())).collect();
+        let inits: Vec<_> = (0..8)
+            .map(|_| scope.spawn(|| Ledger::init(&path, &caller(), Deployment::NixOs).unwrap()))
+            .collect();
         inits.into_iter().map(|init| init.join().unwrap()).collect()
     });
     assert_eq!(results.iter().filter(|r| **r == Init::Created).count(), 1, "{results:?}");
@@ -757,7 +759,7 @@ fn what_is_not_a_ledger_is_named_and_left_alone() {
     assert_eq!((status("verify"), status("init")), (3, 5), "a directory");
 
     std::fs::remove_dir(&path).unwrap();
-    Ledger::init(&path, &caller(), "traditional").unwrap();
+    Ledger::init(&path, &caller(), Deployment::Traditional).unwrap();
     Connection::open(&path).unwrap().execute_batch("PRAGMA user_version = 2").unwrap();
     assert_eq!((status("verify"), status("init")), (3, 3), "a newer format");
 }

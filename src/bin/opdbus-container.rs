@@ -8,6 +8,7 @@ use std::time::Duration;
 use clap::{Parser, Subcommand};
 use opdbus::cli::{Common, Verb, component_verb, finish, init_logging};
 use opdbus::containers::{self, Containers, ContainersComponent, Lxc, unit};
+use opdbus::deployment::Deployment;
 use opdbus::engine::{Context, Silent, Stage};
 use opdbus::fault::{Kind, Report};
 use opdbus::name::ContainerName;
@@ -95,7 +96,7 @@ fn run(arguments: &Arguments) -> Result<(), Report> {
                 .arg(host.paths.lxc())
                 .exec();
             Err(Report::new(Kind::Unavailable, format!("cannot run lxc-start: {error}"))
-                .with_next("on Debian: apt install lxc"))
+                .with_next(Deployment::here().package("lxc")))
         }
         What::Wait { name } => wait(&host, || lxc("lxc-wait", name)),
         What::Halt { name } => {

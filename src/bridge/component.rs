@@ -11,6 +11,7 @@ use super::{
     BridgeError, Kernel, MESH_MAC, MESH_OFPORT, MESH_PORT, OUR_VLAN, SOCKET_MAC, SOCKET_OFPORT, SOCKET_PORT,
     TAG, TAG_GATEWAY, foreign_bridge,
 };
+use crate::deployment::Deployment;
 use crate::engine::{Action, Change, Component, Context};
 use crate::mac::MacAddr;
 use crate::run::Invocation;
@@ -385,7 +386,8 @@ fn check(spec: &HostSpec, seen: &Seen) -> Result<(), BridgeError> {
                 why: "it is not Open vSwitch's, and is left as it is".into(),
                 next: if *name == spec.ovs.bridge {
                     format!(
-                        "see what it is (ip -d link show {name}); set another name as ovs.bridge in the host spec, or rename it"
+                        "see what it is (ip -d link show {name}); set another {}, or rename it",
+                        Deployment::here().field("ovs.bridge")
                     )
                 } else {
                     format!("see what it is (ip -d link show {name}), and rename it")

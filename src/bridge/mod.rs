@@ -7,6 +7,7 @@ pub mod ovsdb;
 mod port;
 mod view;
 
+use crate::deployment::Deployment;
 use crate::engine::Context;
 use crate::fault::{Fault, Kind};
 use crate::mac::MacAddr;
@@ -124,11 +125,13 @@ impl Fault for BridgeError {
             Self::Ovsdb(error) => error.next(),
             Self::Run(error) => error.next(),
             Self::InTheWay { next, .. } => Some(next.clone()),
-            Self::Overlap { .. } => {
-                Some("set another subnet as ovs.subnet in the host spec, for example 10.77.0.0/24".into())
-            }
+            Self::Overlap { .. } => Some(format!(
+                "set another {}, for example 10.77.0.0/24",
+                Deployment::here().field("ovs.subnet")
+            )),
             Self::NoKernelDatapath => {
-                Some("install a kernel that has it, or set ovs.datapath to auto or userspace".into())
+                let field = Deployment::here().field("ovs.datapath");
+                Some(format!("install a kernel that has it, or set {field} to auto or userspace"))
             }
             Self::NoBridge(_) => Some("`opdbus-bridge apply` makes it".into()),
             Self::Port { .. } => Some("see /var/log/openvswitch/ovs-vswitchd.log".into()),
@@ -181,6 +184,9 @@ pub fn foreign_bridge(name: &str) -> BridgeError {
     BridgeError::InTheWay {
         what: format!("a bridge named {name}"),
         why: "it was not made by operation-dbus, and is left as it is".into(),
-        next: "set another name as ovs.bridge in the host spec, or remove the bridge yourself".into(),
+        next: format!(
+            "set another {}, or remove the bridge yourself",
+            Deployment::here().field("ovs.bridge")
+        ),
     }
 }

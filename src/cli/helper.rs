@@ -7,6 +7,7 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 
 use super::output::{Out, TerminalProgress};
+use crate::deployment::Deployment;
 use crate::engine::{self, Context, Host, Lock, PlannedChange, Stage};
 use crate::fault::Report;
 use crate::ledger::{self, Caller, Ledger, NewEntry, Via};
@@ -85,7 +86,7 @@ fn record(
             .failure()
             .map_or(ledger::Outcome::Ok, |report| ledger::Outcome::Failed(report.message.clone())),
         duration: took,
-        deployment: &ledger::deployment(&cx.host.paths.etc),
+        deployment: Deployment::read(&cx.host.paths.etc),
     });
     Ledger::open(&path)?.append(&entry)?;
     Ok(())

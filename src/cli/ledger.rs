@@ -7,8 +7,9 @@ use jiff::tz::TimeZone;
 use serde_json::json;
 
 use super::{Common, Out};
+use crate::deployment::Deployment;
 use crate::fault::{Kind, Report};
-use crate::ledger::{Caller, Filter, Init, Ledger, deployment, text};
+use crate::ledger::{Caller, Filter, Init, Ledger, text};
 use crate::paths::Tree;
 use crate::spec::HostSpec;
 
@@ -72,7 +73,7 @@ pub fn database(db: Option<&Path>, common: &Common) -> Result<PathBuf, Report> {
 
 /// `ledger init`.
 pub fn init(db: &Path, caller: &Caller, etc: &Path, out: Out) -> Result<(), Report> {
-    let done = Ledger::init(db, caller, &deployment(etc))?;
+    let done = Ledger::init(db, caller, Deployment::read(etc))?;
     out.answer(&json!({ "ledger": db, "result": done }), |_| match done {
         Init::Created => format!("made the ledger {}", db.display()),
         Init::AlreadyThere => format!("the ledger {} is there; nothing to do", db.display()),

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use ipnet::Ipv4Net;
 
 use crate::bridge::BridgeError;
+use crate::deployment::Deployment;
 use crate::fault::{Fault, Kind};
 use crate::flows::FlowsError;
 use crate::name::ContainerName;
@@ -148,20 +149,24 @@ impl Fault for ContainerError {
     }
 
     fn next(&self) -> Option<String> {
+        let here = Deployment::here();
         match self {
             Self::NotFound(_) => Some("`op-dbus container list` shows those there are".into()),
             Self::Exists(name) => Some(format!("choose another name, or `op-dbus container delete {name}`")),
             Self::InTheWay(path) => Some(format!("look at {} and move it away", path.display())),
             Self::Declared(name) => Some(format!(
-                "remove containers.{name} from the host spec, `op-dbus apply`, and delete it then"
+                "take {} out, `{}`, and delete it then",
+                here.field(&format!("containers.{name}")),
+                here.apply(),
             )),
             Self::Running(name) => Some(format!("`op-dbus container stop {name}` first")),
             Self::Stopped(name) => Some(format!("`op-dbus container start {name}` first")),
             Self::NoMesh(_) => Some("use --network socket".into()),
             Self::SocketPath { .. } => Some("use a shorter name".into()),
-            Self::SubnetFull { .. } => {
-                Some("delete containers that are not needed, or declare a larger ovs.subnet".into())
-            }
+            Self::SubnetFull { .. } => Some(format!(
+                "delete containers that are not needed, or set a larger {}",
+                here.field("ovs.subnet")
+            )),
             Self::AddressTaken { .. } => Some("leave the address away to get the first free one".into()),
             Self::Start { name, .. } => Some(format!("`journalctl -u opdbus-container@{name}` shows more")),
             Self::Template(e) => e.next(),

@@ -9,6 +9,7 @@ use zbus::message::Type;
 use zbus::{Connection, MessageStream};
 
 use super::{BUS_NAME, ERROR_PREFIX, INTERFACE, OBJECT};
+use crate::deployment::Deployment;
 use crate::engine::Progress;
 use crate::fault::{Fault, Kind, Report};
 
@@ -42,9 +43,10 @@ impl Fault for ClientError {
     fn next(&self) -> Option<String> {
         match self {
             Self::NoBus(_) => Some("start D-Bus: systemctl start dbus".into()),
-            Self::NoDaemon => Some(
-                "systemctl start opdbus.service; where it is not installed, run install-opdbus.sh".into(),
-            ),
+            Self::NoDaemon => Some(format!(
+                "systemctl start opdbus.service; where it is not installed, {}",
+                Deployment::here().install()
+            )),
             Self::Bus(_) => Some("journalctl -u opdbus.service says what happened to it".into()),
             Self::Answer(_) => {
                 Some("op-dbus and opdbusd may be of different versions: restart opdbus.service".into())

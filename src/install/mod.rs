@@ -11,6 +11,7 @@ use std::time::Instant;
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use crate::deployment::Deployment;
 use crate::engine::{Context, Host, Lock, PlannedChange, Progress, Stage};
 use crate::fault::{Kind, Report};
 use crate::ledger::{self, Caller, Ledger, LedgerComponent, NewEntry, Outcome, Via};
@@ -189,7 +190,7 @@ impl<'a> Installer<'a> {
             arguments: arguments.as_object().cloned().unwrap_or_default(),
             outcome: failure.map_or(Outcome::Ok, |report| Outcome::Failed(report.message.clone())),
             duration: took,
-            deployment: "traditional",
+            deployment: Deployment::Traditional,
         });
         Ledger::open(&path)?.append(&entry)?;
         Ok(())

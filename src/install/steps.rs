@@ -5,6 +5,7 @@ use std::path::Path;
 use serde_json::json;
 
 use super::{Installer, programs};
+use crate::deployment::Deployment;
 use crate::engine::{self, Action, Context, PlannedChange};
 use crate::fault::{Kind, Report};
 use crate::files;
@@ -166,7 +167,7 @@ fn marks(etc: &Path) -> [(std::path::PathBuf, String); 2] {
         "steps": super::STEPS,
     });
     [
-        (etc.join("deployment-type"), "traditional\n".to_owned()),
+        (etc.join("deployment-type"), format!("{}\n", Deployment::Traditional)),
         (etc.join("installed"), format!("{installed:#}\n")),
     ]
 }

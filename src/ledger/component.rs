@@ -2,10 +2,11 @@
 
 use serde::Serialize;
 
-use super::entry::{Caller, Via, deployment};
+use super::entry::{Caller, Via};
 use super::error::LedgerError;
 use super::store::{self, Ledger, State};
 use super::{format, schema};
+use crate::deployment::Deployment;
 use crate::engine::{Action, Change, Component, Context};
 use crate::spec::HostSpec;
 
@@ -127,7 +128,7 @@ impl Component for LedgerComponent {
     fn apply(&self, cx: &Context<'_>, change: &LedgerChange) -> Result<(), LedgerError> {
         match change {
             LedgerChange::Create { path } => {
-                Ledger::init(path, &self.caller, &deployment(&cx.host.paths.etc)).map(drop)
+                Ledger::init(path, &self.caller, Deployment::read(&cx.host.paths.etc)).map(drop)
             }
             LedgerChange::Restrict { path } => store::secure(path).map_err(|source| LedgerError::Io {
                 verb: "restrict",

@@ -1,13 +1,13 @@
 //! What an entry says: who did what to what, and how it ended.
 
 use std::ops::RangeInclusive;
-use std::path::Path;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::format::{self, MAX_DEPTH, MAX_INTEGER};
+use crate::deployment::Deployment;
 use crate::fault::{Kind, Report};
 
 /// The longest operation, in bytes.
@@ -103,8 +103,8 @@ pub struct Call<'a> {
     pub outcome: Outcome,
     /// How long it took.
     pub duration: Duration,
-    /// The kind of host: `traditional` or `nixos`, see [`deployment`].
-    pub deployment: &'a str,
+    /// The door the host came in by.
+    pub deployment: Deployment,
 }
 
 /// An entry to be appended.
@@ -137,7 +137,7 @@ impl NewEntry {
         }
         let microseconds = u64::try_from(call.duration.as_micros()).unwrap_or(MAX_INTEGER).min(MAX_INTEGER);
         metadata.insert("duration_us".into(), microseconds.into());
-        metadata.insert("deployment".into(), call.deployment.into());
+        metadata.insert("deployment".into(), call.deployment.to_string().into());
         Self {
             operation: name(call.operation, MAX_OPERATION),
             target: name(call.target, MAX_TARGET),
@@ -268,15 +268,6 @@ pub struct Filter {
     pub oldest_first: bool,
 }
 
-/// The kind of host, as the installer or the NixOS module wrote it into `deployment-type` below `etc`.
-#[must_use]
-pub fn deployment(etc: &Path) -> String {
-    match crate::files::read_optional(&etc.join("deployment-type")) {
-        Ok(Some(text)) if text.trim_ascii() == b"nixos" => "nixos".into(),
-        _ => "traditional".into(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -294,7 +285,7 @@ mod tests {
             arguments: arguments.as_object().cloned().unwrap_or_default(),
             outcome: Outcome::Refused("no".into()),
             duration: Duration::from_micros(12),
-            deployment: "traditional",
+            deployment: Deployment::NixOs,
         }
     }
 
@@ -310,7 +301,7 @@ mod tests {
                 "outcome": "refused",
                 "error": "no",
                 "duration_us": 12,
-                "deployment": "traditional",
+                "deployment": "nixos",
             })
         );
     }

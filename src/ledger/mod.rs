@@ -13,7 +13,7 @@ mod verify;
 pub use component::{LedgerChange, LedgerComponent, LedgerSeen};
 pub use entry::{
     Call, Caller, Entry, EntryRef, Filter, MAX_ARGUMENTS, MAX_ERROR, MAX_METADATA, MAX_OPERATION, MAX_TARGET,
-    NewEntry, Outcome, Via, deployment,
+    NewEntry, Outcome, Via,
 };
 pub use error::LedgerError;
 pub use store::{Head, Init, Ledger, State, inspect};

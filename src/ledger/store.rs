@@ -3,6 +3,7 @@
 //! The file is never opened by anything but SQLite. Its locks are POSIX locks, which a process loses
 //! when it closes any descriptor of the file, and the daemon may have it open elsewhere.
 
+use crate::deployment::Deployment;
 use std::fs::Metadata;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
@@ -117,7 +118,7 @@ impl Ledger {
 
     /// Makes a ledger where there is none: the schema, the genesis entry and entry 1, which covers the
     /// genesis entry and names the caller, in one transaction. Does nothing where there is a ledger.
-    pub fn init(path: &Path, caller: &Caller, deployment: &str) -> Result<Init, LedgerError> {
+    pub fn init(path: &Path, caller: &Caller, deployment: Deployment) -> Result<Init, LedgerError> {
         let began = Instant::now();
         match inspect(path)? {
             State::Ledger => return Ok(Init::AlreadyThere),

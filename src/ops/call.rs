@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 
 use super::caller::Caller;
 use super::registry::{Operation, Privilege, Registry};
+use crate::deployment::Deployment;
 use crate::engine::{Context, Host, Lock, Progress};
 use crate::fault::{Kind, Report};
 use crate::ledger::{self, Ledger, NewEntry, Outcome};
@@ -155,7 +156,7 @@ impl Service {
             },
             outcome: Outcome::of(result),
             duration: took,
-            deployment: &ledger::deployment(&self.host.paths.etc),
+            deployment: Deployment::read(&self.host.paths.etc),
         });
         if suppressed > 0 {
             entry.metadata.insert("refusals_not_recorded".into(), suppressed.into());

@@ -12,6 +12,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::deployment::Deployment;
 use crate::fault::{Fault, Kind};
 
 pub use process::System;
@@ -181,7 +182,7 @@ impl Fault for RunError {
     fn next(&self) -> Option<String> {
         match self {
             Self::Missing { program } => Some(match package_of(program) {
-                Some(package) => format!("on Debian: apt install {package}"),
+                Some(package) => Deployment::here().package(package),
                 None => format!("install {program} and make sure it is in PATH"),
             }),
             _ => None,

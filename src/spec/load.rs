@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use super::{HostSpec, Network, REQUIRED_SUBVOLUMES, VERSION};
+use crate::deployment::Deployment;
 use crate::fault::{Fault, Kind};
 
 /// Why a host spec was not accepted.
@@ -52,12 +53,14 @@ impl Fault for SpecError {
     fn next(&self) -> Option<String> {
         Some(match self {
             Self::Read { source, .. } if source.kind() == std::io::ErrorKind::NotFound => {
-                "run the installer, or write the file: `op-dbus config show --defaults` prints one to begin with".into()
+                Deployment::here().install().into()
             }
             Self::Read { .. } => return None,
             Self::NoVersion => format!("add \"version\": {VERSION}"),
             Self::TooNew { .. } => "update operation-dbus".into(),
-            Self::Syntax(_) | Self::Field { .. } => "`op-dbus config schema` prints what the document may hold".into(),
+            Self::Syntax(_) | Self::Field { .. } => {
+                "`op-dbus config schema` prints what the document may hold".into()
+            }
         })
     }
 }

@@ -9,8 +9,9 @@ use super::image::{self, ImageFile, ImageSeen, Mounted};
 use super::mounts::{self, MountSeen};
 use super::place::{Found, Leftover, Place, PlaceChange, staged};
 use super::{StorageError, subvolume};
+use crate::deployment::Deployment;
 use crate::engine::{Action, Change, Component, Context};
-use crate::files::{FileState, read_optional};
+use crate::files::FileState;
 use crate::paths::Tree;
 use crate::run::Invocation;
 use crate::spec::{Btrfs, HostSpec, Image};
@@ -185,11 +186,8 @@ const MOUNTINFO: &str = "/proc/self/mountinfo";
 /// Whether the mount unit is ours to write: systemd runs the host, and NixOS, which writes its units
 /// from the module, does not.
 fn systemd_writes_units(cx: &Context<'_>) -> bool {
-    let nixos = read_optional(&cx.host.paths.etc.join("deployment-type"))
-        .ok()
-        .flatten()
-        .is_some_and(|kind| kind.trim_ascii() == b"nixos");
-    Path::new("/run/systemd/system").is_dir() && !nixos
+    Path::new("/run/systemd/system").is_dir()
+        && Deployment::read(&cx.host.paths.etc) == Deployment::Traditional
 }
 
 fn observe(cx: &Context<'_>, systemd: bool) -> Result<StorageSeen, StorageError> {

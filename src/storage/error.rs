@@ -2,6 +2,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::place::PlaceError;
+use crate::deployment::Deployment;
 use crate::fault::{Fault, Kind};
 use crate::files::ManagedError;
 use crate::run::RunError;
@@ -106,11 +107,17 @@ impl Fault for StorageError {
         }
     }
     fn next(&self) -> Option<String> {
+        let here = Deployment::here();
         Some(match self {
             Self::NotOnBtrfs { base } => format!(
                 "either mount a btrfs file system at {}, or have one made in a file: \
-                 set btrfs.image in the host spec (the installer's --btrfs-image 20G)",
-                base.display()
+                 {}",
+                base.display(),
+                match here {
+                    Deployment::Traditional =>
+                        "set btrfs.image in the host spec (the installer's --btrfs-image 20G)",
+                    Deployment::NixOs => "services.operation-dbus.btrfs.image.size = \"20G\";",
+                }
             ),
             Self::UnsafeBase { base, .. } => {
                 format!(
@@ -119,8 +126,9 @@ impl Fault for StorageError {
                 )
             }
             Self::OtherMount { base, .. } => format!(
-                "`umount {0}`, or take btrfs.image out of the host spec and use what is mounted; `findmnt {0}` tells what it is",
-                base.display()
+                "`umount {0}`, or take {1} out and use what is mounted; `findmnt {0}` tells what it is",
+                base.display(),
+                here.field("btrfs.image")
             ),
             Self::WouldHide { base } => format!(
                 "move them away: `mv {0} {0}.old`, apply again, and bring back what is wanted: `cp -a {0}.old/. {0}/`",

@@ -10,6 +10,7 @@ use super::error::{TemplateError, io_error};
 use super::record::{self, Origin, RECORD_VERSION, TemplateRecord, declaration_digest};
 use super::store::{self, MARK, building, deleting, discard, is_ours, occupied};
 use super::{customise, identity, packages, populate};
+use crate::deployment::Deployment;
 use crate::engine::Context;
 use crate::files::RootDir;
 use crate::name::TemplateName;
@@ -86,7 +87,10 @@ pub fn remove(cx: &Context<'_>, name: &TemplateName, force: bool) -> Result<(), 
         return Err(TemplateError::Declared {
             name: name.clone(),
             why: "the next apply would make it anew",
-            next: "take it out of `templates` first, or add --force",
+            next: format!(
+                "take {} out first, or add --force",
+                Deployment::here().field(&format!("templates.{name}"))
+            ),
         });
     }
     let passing = deleting(&tree, name);

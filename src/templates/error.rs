@@ -4,6 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::record::RECORD_VERSION;
+use crate::deployment::Deployment;
 use crate::fault::{Fault, Kind};
 use crate::name::TemplateName;
 use crate::run::RunError;
@@ -39,7 +40,7 @@ pub enum TemplateError {
         /// The contradiction.
         why: &'static str,
         /// The way out.
-        next: &'static str,
+        next: String,
     },
     /// A refresh of a template that the user made.
     #[error("the template {name} is a user template, and those are never refreshed")]
@@ -152,14 +153,14 @@ impl Fault for TemplateError {
             Self::Foreign { path } => {
                 format!("move it away (mv {0} {0}.old), or choose another name", path.display())
             }
-            Self::Declared { next, .. } => (*next).into(),
             Self::UserTemplate { name } => format!(
                 "to make it anew: `opdbus-template remove {name}` and then `opdbus-template build {name}`"
             ),
-            Self::Declaration { next, .. } => next.clone(),
-            Self::NoBootstrap => {
-                "on Debian: apt install mmdebstrap; or give a tarball of a root file system (`rootfs`)".into()
-            }
+            Self::Declared { next, .. } | Self::Declaration { next, .. } => next.clone(),
+            Self::NoBootstrap => format!(
+                "{}; or give a tarball of a root file system (`rootfs`)",
+                Deployment::here().package("mmdebstrap")
+            ),
             Self::Populate { source, next, .. } => source.next().unwrap_or_else(|| (*next).into()),
             Self::Identity { .. } => "remove it from the tarball and build again".into(),
             Self::NotReady { .. } => "`opdbus-storage apply` makes it".into(),

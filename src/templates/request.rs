@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use super::error::TemplateError;
 use super::record::Origin;
+use crate::deployment::Deployment;
 use crate::name::TemplateName;
 use crate::spec::{self, HostSpec, Template};
 
@@ -38,7 +39,11 @@ pub fn requested(
             Err(TemplateError::Declared {
                 name: name.clone(),
                 why: "it is built as declared there, and options have no place",
-                next: "change it under `templates` in the host spec and apply, or choose another name",
+                next: format!(
+                    "change {} and `{}`, or choose another name",
+                    Deployment::here().field(&format!("templates.{name}")),
+                    Deployment::here().apply(),
+                ),
             })
         };
     }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
+use crate::deployment::Deployment;
 use crate::engine::{self, Action, Context};
 use crate::fault::{Fault, Kind};
 use crate::files::{FileState, Managed, ManagedError};
@@ -197,9 +198,7 @@ impl engine::Component for UnitsComponent {
     type Error = UnitsError;
 
     fn observe(&self, cx: &Context<'_>) -> Result<Seen, UnitsError> {
-        let deployment =
-            std::fs::read_to_string(cx.host.paths.etc.join("deployment-type")).unwrap_or_default();
-        if deployment.trim() == "nixos" {
+        if Deployment::read(&cx.host.paths.etc) == Deployment::NixOs {
             return Ok(Seen { nixos: true, ..Seen::default() });
         }
         let managed = managed(cx);
