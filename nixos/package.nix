@@ -11,6 +11,7 @@
   coreutils,
   debootstrap,
   gnutar,
+  ethtool,
   iproute2,
   lxc,
   nftables,
@@ -57,6 +58,7 @@ let
     coreutils
     debootstrap
     gnutar
+    ethtool
     iproute2
     lxc
     nftables

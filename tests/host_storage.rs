@@ -594,3 +594,35 @@ fn another_mount_at_the_base_path_and_another_file_in_the_images_place_are_refus
     assert!(report.kind == Kind::Conflict && report.message.contains("holds no btrfs"), "{report}");
     assert_eq!(std::fs::read(&path).unwrap(), b"thesis");
 }
+
+#[test]
+fn the_image_alone_is_made_once_and_neither_hides_nor_overwrites_anything() {
+    host_test!(Need::Root, Need::Btrfs);
+    let fs = Btrfs::new(256);
+    let path = fs.beside("images/data.btrfs");
+    let mut spec = HostSpec::default();
+    spec.btrfs.base_path = fs.beside("base");
+    let image = |spec: &HostSpec| {
+        let (out, err, status) = program(&fs, "image", spec);
+        (out + &err, status)
+    };
+    assert_eq!(image(&spec), ("{\n  \"made\": false\n}\n".into(), Some(0)), "no image is asked for");
+    spec.btrfs.image = Some(Image { path: path.clone(), size: "256M".parse().unwrap() });
+    assert_eq!(image(&spec), ("{\n  \"made\": true\n}\n".into(), Some(0)));
+    assert!(!spec.btrfs.base_path.exists(), "nothing is mounted");
+    let made = std::fs::metadata(&path).unwrap();
+    spec.btrfs.image = Some(Image { path: path.clone(), size: "512M".parse().unwrap() });
+    assert_eq!(image(&spec), ("{\n  \"made\": false\n}\n".into(), Some(0)));
+    let again = std::fs::metadata(&path).unwrap();
+    assert_eq!((made.len(), made.modified().unwrap()), (again.len(), again.modified().unwrap()));
+
+    std::fs::create_dir(&spec.btrfs.base_path).unwrap();
+    std::fs::write(spec.btrfs.base_path.join("thesis"), "x").unwrap();
+    let (said, status) = image(&spec);
+    assert!(status == Some(5) && said.contains("would hide"), "{said}");
+    std::fs::remove_dir_all(&spec.btrfs.base_path).unwrap();
+    std::fs::write(&path, "thesis").unwrap();
+    let (said, status) = image(&spec);
+    assert!(status == Some(5) && said.contains("holds no btrfs"), "{said}");
+    assert_eq!(std::fs::read(&path).unwrap(), b"thesis");
+}

@@ -2,12 +2,13 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
-use opdbus::cli::{Common, Verb, component_verb, finish, init_logging};
-use opdbus::engine::Stage;
+use clap::{Parser, Subcommand};
+use opdbus::cli::{Common, PATIENCE, Verb, component_verb, finish, init_logging};
+use opdbus::engine::{Context, Lock, Silent, Stage};
+use opdbus::fault::Report;
 use opdbus::plugins::PluginsComponent;
 use opdbus::sockets::SocketsComponent;
-use opdbus::storage::StorageComponent;
+use opdbus::storage::{StorageComponent, make_image};
 
 /// Make the data on disk what the host spec says: subvolumes, plugins, socket directories
 #[derive(Parser)]
@@ -26,9 +27,17 @@ half made. The level of compression is the file system's, by its first mount; `s
 options of the mount.")]
 struct Arguments {
     #[command(subcommand)]
-    verb: Verb,
+    command: Command,
     #[command(flatten)]
     common: Common,
+}
+
+#[derive(Clone, Copy, Subcommand)]
+enum Command {
+    #[command(flatten)]
+    Component(Verb),
+    /// Make the file of btrfs.image where there is none, and mount nothing: before a mount unit that is not ours.
+    Image,
 }
 
 const EXTRA: &str = "\
@@ -47,8 +56,25 @@ Examples:
 
 fn main() -> ExitCode {
     init_logging();
-    let Arguments { verb, common } = Arguments::parse();
-    let stages: [Box<dyn Stage>; 3] =
-        [Box::new(StorageComponent), Box::new(PluginsComponent), Box::new(SocketsComponent::default())];
-    finish(common.json, component_verb(&stages, verb, &common))
+    let Arguments { command, common } = Arguments::parse();
+    finish(common.json, run(command, &common))
+}
+
+fn run(command: Command, common: &Common) -> Result<(), Report> {
+    if let Command::Component(verb) = command {
+        let stages: [Box<dyn Stage>; 3] =
+            [Box::new(StorageComponent), Box::new(PluginsComponent), Box::new(SocketsComponent::default())];
+        return component_verb(&stages, verb, common);
+    }
+    let host = common.host();
+    let spec = common.spec(&host)?;
+    let _lock = Lock::take(&host.paths.lock(), PATIENCE)?;
+    let made = make_image(&Context { host: &host, spec: &spec, progress: &Silent })?;
+    let text = match &spec.btrfs.image {
+        None => "the host spec has no btrfs.image".to_owned(),
+        Some(image) if made => format!("made the image {}", image.path.display()),
+        Some(image) => format!("the image {} is there", image.path.display()),
+    };
+    common.out().answer(&serde_json::json!({ "made": made }), |_| text);
+    Ok(())
 }

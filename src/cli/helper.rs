@@ -58,7 +58,7 @@ pub enum Verb {
 }
 
 /// How long a helper waits for another run to end before it gives up.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Writes what a helper changed, or where it failed, to the ledger. A run that changed nothing (each boot has
 /// some) is no entry, and before there is a ledger there is none to write to.

@@ -5,5 +5,5 @@ mod helper;
 pub mod ledger;
 mod output;
 
-pub use helper::{Common, Verb, component_verb};
+pub use helper::{Common, PATIENCE, Verb, component_verb};
 pub use output::{Out, TerminalProgress, finish, init_logging};

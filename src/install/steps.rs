@@ -197,12 +197,18 @@ fn services(installer: &Installer<'_>, changes: &[PlannedChange]) -> Result<(), 
     let run = &installer.host.run;
     let systemctl = |args: &[&str]| run.run(&Invocation::new("systemctl").args(args)).map(drop);
     let names = |what: &str| changes.iter().any(|change| change.object.ends_with(what));
-    systemctl(&["start", "opdbus-storage.service", "opdbus-network.service", "opdbus.socket"])?;
+    systemctl(&[
+        "start",
+        "opdbus-storage.service",
+        "opdbus-ledger.service",
+        "opdbus-network.service",
+        "opdbus.socket",
+    ])?;
     if names("/opdbusd") || names("/opdbus.service") {
         systemctl(&["restart", "opdbus.service"])?;
     } else {
         systemctl(&["start", "opdbus.service"])?;
     }
-    systemctl(&["start", "--no-block", "opdbus-containers.service"])?;
+    systemctl(&["start", "--no-block", "opdbus-containers.service", "opdbus-apply.service"])?;
     Ok(())
 }

@@ -127,6 +127,28 @@ fn mounted(base: &Path, image: &Path, mounts: &[Mount]) -> io::Result<Mounted> {
     }
 }
 
+/// Makes the image of the host spec where there is none, and mounts nothing: for a host whose mount unit comes from
+/// elsewhere (NixOS), and starts after this. `true` where it was made; an error where what is there is no image, or
+/// where the mount would hide files at the base path.
+pub fn make_image(cx: &Context<'_>) -> Result<bool, StorageError> {
+    let base = &cx.spec.btrfs.base_path;
+    let Some(image) = &cx.spec.btrfs.image else { return Ok(false) };
+    let mounts = mounts::read().map_err(|e| StorageError::io("read", "/proc/self/mountinfo".as_ref(), e))?;
+    let seen = ImageSeen::read(cx, image, &mounts, false)?;
+    match (seen.mounted, seen.file) {
+        (Mounted::Other, _) => {
+            Err(StorageError::OtherMount { image: image.path.clone(), base: base.clone() })
+        }
+        (Mounted::NoAndNotEmpty, _) => Err(StorageError::WouldHide { base: base.clone() }),
+        (_, ImageFile::Other) => Err(StorageError::NotAnImage { image: image.path.clone() }),
+        (Mounted::Image, ImageFile::Missing) => {
+            Err(StorageError::ImageGone { image: image.path.clone(), base: base.clone() })
+        }
+        (_, ImageFile::Btrfs) => remove_half_made(&image.path).map(|()| false),
+        (Mounted::No, ImageFile::Missing) => make(cx, image).map(|()| true),
+    }
+}
+
 /// Makes the image: a sparse file with a file system, under a temporary name until it is whole.
 pub(super) fn make(cx: &Context<'_>, image: &Image) -> Result<(), StorageError> {
     let staged = place::staged(&image.path);

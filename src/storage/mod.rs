@@ -10,6 +10,6 @@ pub mod subvolume;
 
 pub use component::{StorageChange, StorageComponent, StorageSeen};
 pub use error::StorageError;
-pub use image::{ImageFile, ImageSeen, Mounted, UnitSeen};
+pub use image::{ImageFile, ImageSeen, Mounted, UnitSeen, make_image};
 pub use mounts::MountSeen;
 pub use subvolume::SubvolumeError;

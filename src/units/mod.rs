@@ -38,12 +38,14 @@ macro_rules! shipped {
     };
 }
 
-const SHIPPED: [Shipped; 7] = [
+const SHIPPED: [Shipped; 9] = [
     shipped!("org.opdbus1.conf", BusPolicy, false),
     shipped!("opdbus-storage.service", Units, true),
+    shipped!("opdbus-ledger.service", Units, true),
     shipped!("opdbus-network.service", Units, true),
     shipped!("opdbus-container@.service", Units, false),
     shipped!("opdbus-containers.service", Units, true),
+    shipped!("opdbus-apply.service", Units, true),
     shipped!("opdbus.socket", Units, true),
     shipped!("opdbus.service", Units, true),
 ];

@@ -225,7 +225,7 @@ in
             what = image.path;
             where = storage.basePath;
             type = "btrfs";
-            options = "loop,compress=zstd:${toString storage.compressionLevel}";
+            options = "loop,noatime,compress=zstd:${toString storage.compressionLevel}";
             requires = [ "opdbus-image.service" ];
             after = [ "opdbus-image.service" ];
           }
