@@ -94,7 +94,7 @@ goldens_are_whole() {
 }
 
 golden_units_are_sound() {
-    local golden units bad=0
+    local golden units unit bad=0
     for golden in tests/nix/goldens/*; do
         units=$work/golden/${golden##*/}
         mkdir -p "$units"
@@ -102,6 +102,10 @@ golden_units_are_sound() {
         # A program that is here stands for those that are not.
         find "$units" -type f -exec sed --in-place 's#@operation-dbus@/bin/[a-z-]*#/bin/true#' {} +
         verify_units "$units"/*.{service,socket} | grep 'opdbus\|op\\x2ddbus' && bad=1
+        # A rebuild reloads these.
+        while read -r unit; do
+            grep --quiet '^ExecReload=' "${unit%.d/overrides.conf}" || { echo "$unit: there is nothing to reload with" && bad=1; }
+        done < <(grep --recursive --files-with-matches '^X-Reload-Triggers=' "$units")
     done
     return "$bad"
 }
