@@ -151,12 +151,12 @@ wrong_is_refused() {
         echo "$1 is accepted"
         return 1
     fi
-    # Lines are broken where they happened to be.
-    said=$(tr --squeeze-repeats '[:space:]' ' ' <<<"$said")
+    # The error itself, without the trace that leads to it, and its lines joined.
+    said=$(tr --squeeze-repeats '[:space:]' ' ' <<<"${said##*error: }")
     wanted=$(sed --quiet 's/^# expects: //p' "$1")
     if (($(wc --lines <<<"$wanted") < 2)); then echo "$1 does not expect a name and a mend" && bad=1; fi
     while read -r text; do
-        if [[ $said != *"$text"* ]]; then echo "$1 is refused without a word of '$text': ${said: -600}" && bad=1; fi
+        if [[ $said != *"$text"* ]]; then echo "$1 is refused without a word of '$text': $said" && bad=1; fi
     done <<<"$wanted"
     return "$bad"
 }
