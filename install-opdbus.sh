@@ -6,6 +6,7 @@ set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 bin_dir=""
 plan=no
+generate=no
 arguments=("$@")
 
 usage() {
@@ -20,6 +21,9 @@ Installs operation-dbus on this host, or upgrades what is installed.
   --btrfs-image SIZE   keep the data in a btrfs image of this size (20G), where the disk is not btrfs
   --rootfs FILE        make the template from this root file system tarball instead of a mirror
   --config FILE        the host spec to begin with
+  --generate-nix-config [FILE]
+                       write the host spec, or what these options would make it, as a NixOS configuration
+                       (default /tmp/operation-dbus-config.nix; - prints it), and do nothing else
   --json               print the result as JSON
   --help               this text
 
@@ -31,10 +35,20 @@ for ((i = 0; i < ${#arguments[@]}; i++)); do
     case ${arguments[i]} in
         --help | -h) usage && exit 0 ;;
         --plan) plan=yes ;;
+        --generate-nix-config | --generate-nix-config=*) generate=yes ;;
         --bin-dir) bin_dir=${arguments[i + 1]:?"--bin-dir needs a directory"} ;;
         --bin-dir=*) bin_dir=${arguments[i]#--bin-dir=} ;;
     esac
 done
+
+# Needs none of the packages, and runs anywhere.
+if [[ $generate == yes ]]; then
+    for program in "${bin_dir:+$bin_dir/opdbus-install}" "$(command -v opdbus-install || true)" "$here/target/release/opdbus-install"; do
+        if [[ -n $program && -x $program ]]; then exec "$program" "${arguments[@]}"; fi
+    done
+    echo "error: the programs are not installed: name their directory with --bin-dir, or build them (cargo build --release)" >&2
+    exit 7
+fi
 
 if [[ -e /etc/NIXOS ]]; then
     cat <<'ADVICE'

@@ -1,17 +1,20 @@
 //! The installer's program.
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Parser;
 use opdbus::cli::{Out, TerminalProgress, finish, init_logging};
 use opdbus::engine::Host;
 use opdbus::fault::{Kind, Report};
-use opdbus::install::{Installer, NIXOS_ADVICE, Request, STEPS, StepOutcome, StepResult, Watcher};
+use opdbus::install::{
+    Installer, NIXOS_ADVICE, Request, STEPS, StepOutcome, StepResult, Watcher, nix_config, write_new,
+};
 use opdbus::paths::Paths;
 use opdbus::run::Runner;
 use opdbus::spec::Size;
+use serde_json::json;
 
 /// Install operation-dbus on this host, or upgrade what is installed.
 ///
@@ -50,6 +53,9 @@ struct Arguments {
     /// Make the template from this tarball of a root file system instead of a mirror.
     #[arg(long, value_name = "FILE")]
     rootfs: Option<PathBuf>,
+    /// Write the host spec, or what the flags would make it, as a NixOS configuration, and do nothing else; - prints it.
+    #[arg(long, value_name = "FILE", num_args = 0..=1, default_missing_value = "/tmp/operation-dbus-config.nix")]
+    generate_nix_config: Option<PathBuf>,
     /// Print the result as JSON.
     #[arg(long)]
     json: bool,
@@ -106,6 +112,9 @@ fn run(arguments: Arguments) -> Result<(), Report> {
         rootfs: arguments.rootfs,
     };
     let host = Host { paths: Paths::from_env(), run: Runner::default() };
+    if let Some(path) = arguments.generate_nix_config {
+        return generate_nix_config(&path, &host, &request, out);
+    }
     // On NixOS the advice is for everybody; elsewhere only root sees what is there.
     if !rustix::process::geteuid().is_root() && !Installer::is_nixos(&host) {
         return Err(Report::new(Kind::Denied, "only root can see what is there and install")
@@ -152,6 +161,23 @@ fn run(arguments: Arguments) -> Result<(), Report> {
             0 => "Nothing to change: this host is as its host spec says.".into(),
             n => format!("Installed: {n} changes. Next: op-dbus container list, op-dbus --help"),
         }
+    });
+    Ok(())
+}
+
+fn generate_nix_config(path: &Path, host: &Host, request: &Request, out: Out) -> Result<(), Report> {
+    let nix = nix_config(host, request)?;
+    if path.as_os_str() == "-" {
+        out.answer(&json!({ "nix": nix }), |_| nix.clone());
+        return Ok(());
+    }
+    let written = write_new(path, &nix)?;
+    out.answer(&json!({ "path": path, "written": written }), |_| {
+        let verb = if written { "Wrote" } else { "Nothing to write: as it should be is" };
+        format!(
+            "{verb} {}. On NixOS, import it beside the module; docs/nixos.md is the guide.",
+            path.display()
+        )
     });
     Ok(())
 }

@@ -15,7 +15,7 @@ use crate::dbus::Client;
 use crate::fault::{Kind, Report};
 use crate::ops::{Effect, Operation, Registry};
 use crate::paths::Paths;
-use crate::spec::{self, HostSpec};
+use crate::spec::{self, Extent, HostSpec};
 
 /// The groups of operations, for `--help`.
 const GROUPS: [(&str, &str); 3] = [
@@ -91,12 +91,27 @@ fn config_command() -> Command {
                 .arg(file.clone()),
         )
         .subcommand(
-            Command::new("show").about("Print the host spec with every default filled in").arg(file).arg(
+            Command::new("show").about("Print the host spec with every default filled in").arg(file.clone()).arg(
                 Arg::new("defaults")
                     .long("defaults")
                     .action(ArgAction::SetTrue)
                     .help("Print the defaults alone"),
             ),
+        )
+        .subcommand(
+            Command::new("to-nix")
+                .about("Print the host spec as a NixOS configuration")
+                .long_about(
+                    "Print the host spec as a NixOS configuration: a module that sets services.operation-dbus and \
+                     evaluates to the same host spec.",
+                )
+                .arg(file.help("The host spec [default: /etc/opdbus/config.json]; - is standard input"))
+                .arg(
+                    Arg::new("all")
+                        .long("all")
+                        .action(ArgAction::SetTrue)
+                        .help("Write every field, not only those that differ from the defaults"),
+                ),
         )
 }
 
@@ -224,6 +239,19 @@ fn config(matches: &ArgMatches, out: Out) -> Result<(), Report> {
             let spec =
                 if matches.get_flag("defaults") { HostSpec::default() } else { spec::load(&path(matches))? };
             out.answer(&spec, spec::render);
+        }
+        Some(("to-nix", matches)) => {
+            let path = path(matches);
+            let spec = if path.as_os_str() == "-" {
+                let text = std::io::read_to_string(std::io::stdin())
+                    .map_err(|e| Report::new(Kind::Failed, format!("cannot read standard input: {e}")))?;
+                spec::parse(&text)?
+            } else {
+                spec::load(&path)?
+            };
+            let extent = if matches.get_flag("all") { Extent::All } else { Extent::Changed };
+            let nix = spec::to_nix(&spec, extent, &path.display().to_string());
+            out.answer(&json!({ "nix": nix }), |_| nix.trim_end().to_owned());
         }
         _ => {}
     }

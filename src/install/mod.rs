@@ -94,15 +94,7 @@ impl<'a> Installer<'a> {
     /// defaults with what the flags say. Changes nothing.
     pub fn new(host: &'a Host, request: &'a Request, progress: &'a dyn Progress) -> Result<Self, Report> {
         let detected = host::detect(host);
-        let path = host.paths.config();
-        let configured = path.exists();
-        let spec = if configured {
-            let spec = spec::load(&path)?;
-            refuse_contradictions(request, &spec, &path)?;
-            spec
-        } else {
-            initial_spec(request)?
-        };
+        let (spec, configured) = settle(host, request)?;
         Ok(Self { host, request, progress, detected, spec, configured, lock: None })
     }
 
@@ -232,6 +224,59 @@ fn result(changes: Vec<PlannedChange>) -> StepResult {
     if changes.is_empty() { StepResult::Unchanged } else { StepResult::Changed { changes } }
 }
 
+/// The host spec of this host, and whether it is on disk already: what is on disk, else what the flags say.
+fn settle(host: &Host, request: &Request) -> Result<(HostSpec, bool), Report> {
+    let path = host.paths.config();
+    if !path.exists() {
+        return Ok((initial_spec(request)?, false));
+    }
+    let spec = spec::load(&path)?;
+    refuse_contradictions(request, &spec, &path)?;
+    Ok((spec, true))
+}
+
+/// The host spec of this host, or what the flags would make it, as a NixOS configuration. Changes nothing.
+pub fn nix_config(host: &Host, request: &Request) -> Result<String, Report> {
+    let (spec, configured) = settle(host, request)?;
+    let origin = if configured {
+        host.paths.config().display().to_string()
+    } else {
+        "of the installer's flags".into()
+    };
+    Ok(spec::to_nix(&spec, spec::Extent::Changed, &origin))
+}
+
+/// Writes a file that is not there yet, whole or not at all. What is there already stays, also a link: the
+/// directory may be everybody's. `false` where the file has this content already.
+pub fn write_new(path: &std::path::Path, text: &str) -> Result<bool, Report> {
+    let failed =
+        |e: std::io::Error| Report::new(Kind::Failed, format!("cannot write {}: {e}", path.display()));
+    let directory = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(std::path::Path::new("."));
+    let mut file = tempfile::Builder::new()
+        .prefix(".opdbus-new-")
+        .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))
+        .tempfile_in(directory)
+        .map_err(failed)?;
+    std::io::Write::write_all(&mut file, text.as_bytes()).map_err(failed)?;
+    file.as_file().sync_all().map_err(failed)?;
+    match file.persist_noclobber(path) {
+        Ok(_) => Ok(true),
+        Err(error) if error.error.kind() == std::io::ErrorKind::AlreadyExists => {
+            let same = path.symlink_metadata().is_ok_and(|found| found.is_file())
+                && std::fs::read(path).is_ok_and(|there| there == text.as_bytes());
+            if same {
+                return Ok(false);
+            }
+            Err(Report::new(
+                Kind::Conflict,
+                format!("{} is there already, with another content", path.display()),
+            )
+            .with_next("move it away, or name another file: --generate-nix-config FILE (- prints it)"))
+        }
+        Err(error) => Err(failed(error.error)),
+    }
+}
+
 fn initial_spec(request: &Request) -> Result<HostSpec, Report> {
     let mut spec = match &request.config {
         Some(path) => spec::load(path)?,
@@ -311,6 +356,24 @@ mod tests {
             error.message.contains("/srv/elsewhere") && error.message.contains("/var/lib/op-dbus"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn a_new_file_is_written_whole_and_what_is_there_stays() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("new.nix");
+        assert!(write_new(&path, "{ }\n").unwrap());
+        assert!(!write_new(&path, "{ }\n").unwrap(), "the same again");
+        let error = write_new(&path, "other").unwrap_err();
+        assert!(error.kind == Kind::Conflict && error.next.is_some_and(|next| next.contains("move it away")));
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "{ }\n");
+        // A link that somebody laid into a directory of everybody's is not followed.
+        let victim = directory.path().join("victim");
+        let link = directory.path().join("link.nix");
+        std::os::unix::fs::symlink(&victim, &link).unwrap();
+        assert_eq!(write_new(&link, "{ }\n").unwrap_err().kind, Kind::Conflict);
+        assert!(!victim.exists());
+        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 2, "nothing else is left");
     }
 
     #[test]

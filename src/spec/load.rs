@@ -147,14 +147,17 @@ pub fn check(spec: &HostSpec) -> Result<(), SpecError> {
         }
         if let Some(mirror) = &template.mirror {
             let known = ["http://", "https://", "file:///"].iter().any(|scheme| mirror.starts_with(scheme));
-            if !known || mirror.contains(char::is_whitespace) {
+            if !known || mirror.contains(|c: char| c.is_whitespace() || c.is_control()) {
                 return Err(wrong(at("mirror"), "a mirror is an http, https or file address"));
             }
         }
         if let Some(rootfs) = &template.rootfs
-            && !rootfs.is_absolute()
+            && (!rootfs.is_absolute() || rootfs.to_str().is_none_or(|s| s.contains(char::is_control)))
         {
-            return Err(wrong(at("rootfs"), "the path of a tarball is absolute"));
+            return Err(wrong(
+                at("rootfs"),
+                "the path of a tarball is absolute, and of printable characters",
+            ));
         }
         if let Some(bad) = template.packages.iter().find(|p| !word(p, "+-.:")) {
             return Err(wrong(at("packages"), format!("\"{bad}\" is not the name of a package")));
@@ -175,8 +178,10 @@ pub fn check(spec: &HostSpec) -> Result<(), SpecError> {
             if !ok || user.name == "root" {
                 return Err(wrong(at("user.name"), "a login name is a-z, 0-9, '_' and '-', and not root"));
             }
-            if let Some(bad) =
-                user.ssh_keys.iter().find(|k| k.contains('\n') || k.split_whitespace().count() < 2)
+            if let Some(bad) = user
+                .ssh_keys
+                .iter()
+                .find(|k| k.contains(char::is_control) || k.split_whitespace().count() < 2)
             {
                 return Err(wrong(
                     at("user.sshKeys"),

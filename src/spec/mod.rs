@@ -5,6 +5,7 @@
 
 mod container;
 mod load;
+mod nix;
 mod ovs;
 mod plugin;
 mod storage;
@@ -19,6 +20,7 @@ use crate::name::{ContainerName, PluginName, TemplateName};
 
 pub use container::{Container, Limits, Network, ServiceAddress};
 pub use load::{SpecError, check, load, parse, render, schema};
+pub use nix::{Extent, to_nix};
 pub use ovs::{Datapath, Ovs};
 pub use plugin::{Capability, Plugin};
 pub use storage::{Btrfs, Image, REQUIRED_SUBVOLUMES, Size, SubvolumeName};

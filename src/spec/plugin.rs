@@ -27,7 +27,7 @@ pub enum Capability {
     Write,
 }
 
-fn read_and_write() -> Vec<Capability> {
+pub(super) fn read_and_write() -> Vec<Capability> {
     vec![Capability::Read, Capability::Write]
 }
 
