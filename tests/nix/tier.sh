@@ -27,6 +27,7 @@ tier_nix() {
     with_nixpkgs wrong-configurations-are-refused wrong_are_refused
     with_nixpkgs examples-of-options-are-right option_examples_are_right
     with_nixpkgs options-document-builds options_document_builds
+    with_nixpkgs host-specs-come-back-from-nixos host_specs_come_back
     with_nixpkgs flake-check flake_check
 }
 
@@ -174,6 +175,13 @@ options_document_builds() {
     built=$(nix-build --no-out-link --expr 'let pkgs = import (builtins.getEnv "NIXPKGS_PATH") { }; in pkgs.callPackage ./nixos/options.nix { }') &&
         diff --unified docs/nixos-options.md "$built/options.md" &&
         jq --exit-status '."services.operation-dbus.enable".type == "boolean"' "$built/options.json"
+}
+
+# 200 random host specs, written as configurations and evaluated: a minute.
+host_specs_come_back() {
+    local -a tests
+    mapfile -t tests < <(integration_tests nix)
+    OPDBUS_NIX_EVAL=$REPO/tests/nix/evaluate-specs cargo test --locked "${tests[@]}" -- --ignored
 }
 
 flake_check() {
