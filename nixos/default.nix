@@ -5,7 +5,9 @@ let
   named =
     directory:
     lib.mapAttrs' (file: _: lib.nameValuePair (lib.removeSuffix ".nix" file) (directory + "/${file}")) (
-      lib.filterAttrs (file: _: lib.hasSuffix ".nix" file) (builtins.readDir directory)
+      lib.filterAttrs (file: _: lib.hasSuffix ".nix" file) (
+        lib.optionalAttrs (lib.pathExists directory) (builtins.readDir directory)
+      )
     );
 in
 {

@@ -108,13 +108,30 @@ in
   };
 
   config = lib.mkIf cfg.enable {
-    assertions = map (user: {
-      assertion = config.users.users ? ${user};
-      message = ''
-        services.operation-dbus.users names "${user}", and users.users has no such user.
-        Declare users.users.${user}, or take the name out.
-      '';
-    }) cfg.users;
+    assertions =
+      map (user: {
+        assertion = config.users.users ? ${user};
+        message = ''
+          services.operation-dbus.users names "${user}", and users.users has no such user.
+          Declare users.users.${user}, or take the name out.
+        '';
+      }) cfg.users
+      ++ [
+        {
+          # Nix looks at no value that nothing uses: what is wrong in a section that is off, or not built yet, would
+          # be accepted.
+          assertion = lib.deepSeq {
+            inherit (cfg)
+              defaultState
+              mcp
+              ml
+              netmaker
+              numa
+              ;
+          } true;
+          message = "";
+        }
+      ];
 
     services.operation-dbus.settings.version = 1;
 

@@ -176,8 +176,9 @@ in
       ++ lib.mapAttrsToList (address: names: {
         assertion = false;
         message = ''
-          services.operation-dbus.containers.{${lib.concatStringsSep "," names}}.address: all have ${address}. Give each
-          its own, or leave it out.
+          ${
+            lib.concatMapStringsSep " and " (name: "services.operation-dbus.containers.${name}.address") names
+          } are one address, ${address}. Give each its own, or leave it out.
         '';
       }) sameAddress;
   };

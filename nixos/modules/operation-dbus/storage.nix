@@ -197,8 +197,9 @@ in
             MemoryDenyWriteExecute = true;
             NoNewPrivileges = true;
             PrivateDevices = true;
+            # No PrivateTmp: that is ordered after systemd-tmpfiles-setup, and so after local file systems, of which
+            # the mount below is one.
             PrivateNetwork = true;
-            PrivateTmp = true;
             ProtectClock = true;
             ProtectControlGroups = true;
             ProtectHome = true;

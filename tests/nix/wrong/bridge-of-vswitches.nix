@@ -1,0 +1,5 @@
+# expects: services.operation-dbus.ovs.bridge
+# expects: Rename one of the two
+{
+  networking.vswitches.ovsbr0.interfaces = { };
+}

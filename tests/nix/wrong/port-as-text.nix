@@ -1,0 +1,5 @@
+# expects: services.operation-dbus.mcp.port
+# expects: integer
+{
+  services.operation-dbus.mcp.port = "8080";
+}

@@ -1,0 +1,8 @@
+# expects: services.operation-dbus.settings.ovs.bridge
+# expects: conflicting definition
+{
+  services.operation-dbus = {
+    ovs.bridge = "ovsbr1";
+    settings.ovs.bridge = "ovsbr2";
+  };
+}

@@ -1,0 +1,5 @@
+# expects: services.operation-dbus.templates."web/01"
+# expects: 1 to 32 of a-z, 0-9 and '-'
+{
+  services.operation-dbus.templates."web/01" = { };
+}
