@@ -130,13 +130,22 @@
         // lib.mapAttrs' (
           name: configuration: lib.nameValuePair "evaluates-${name}" (evaluated name configuration)
         ) (examples // images)
-        // lib.mapAttrs (
-          _: test:
-          pkgs.testers.runNixOSTest {
-            imports = [ test ];
-            defaults.imports = [ self.nixosModules.default ];
-          }
-        ) tests
+        // lib.optionalAttrs (system == "x86_64-linux") (
+          # Their Debian is pinned for that system alone.
+          lib.mapAttrs' (
+            name: test:
+            lib.nameValuePair "vm-${name}" (
+              pkgs.testers.runNixOSTest {
+                imports = [ test ];
+                _module.args.operation-dbus = self.nixosModules.default;
+                defaults = {
+                  imports = [ self.nixosModules.default ];
+                  _module.args.programs = static pkgs;
+                };
+              }
+            )
+          ) tests
+        )
       );
 
       devShells = eachSystem (pkgs: {
