@@ -12,9 +12,6 @@
 
   services.operation-dbus.enable = true;
 
-  # On that disk, files belong to the group by number, and each boot numbers groups anew.
-  users.groups.opdbus.gid = 397;
-
   fileSystems."/var/lib/op-dbus" = {
     device = "/dev/disk/by-label/opdbus";
     fsType = "btrfs";
