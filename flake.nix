@@ -36,7 +36,10 @@
             { nixpkgs.hostPlatform = lib.mkDefault system; }
           ];
         };
-      inherit (import ./nixos { inherit lib; }) examples images tests;
+      parts = import ./nixos { inherit lib; };
+      inherit (parts) examples tests;
+      # An image and an example may have one name.
+      images = lib.mapAttrs' (name: lib.nameValuePair "netboot-${name}") parts.images;
 
       # One host as one image: what a machine that boots from the network asks for.
       image =
@@ -45,13 +48,13 @@
           inherit ((host pkgs.stdenv.hostPlatform.system configuration).config.system) build;
         in
         pkgs.symlinkJoin {
-          name = "operation-dbus-netboot-${name}";
+          name = "operation-dbus-${name}";
           paths = [
             build.kernel
             build.netbootRamdisk
             build.netbootIpxeScript
           ];
-          meta.description = "Kernel, initrd and iPXE script of the netboot image ${name}";
+          meta.description = "Kernel, initrd and iPXE script of ${name}";
         };
 
       # A script of this repository as `nix run` starts it.
@@ -87,9 +90,7 @@
           static = static pkgs;
           options = pkgs.callPackage ./nixos/options.nix { };
         }
-        // lib.mapAttrs' (
-          name: configuration: lib.nameValuePair "netboot-${name}" (image pkgs name configuration)
-        ) images
+        // lib.mapAttrs (image pkgs) images
       );
 
       apps = eachSystem (pkgs: {
@@ -129,13 +130,22 @@
         // lib.mapAttrs' (
           name: configuration: lib.nameValuePair "evaluates-${name}" (evaluated name configuration)
         ) (examples // images)
-        // lib.mapAttrs (
-          _: test:
-          pkgs.testers.runNixOSTest {
-            imports = [ test ];
-            defaults.imports = [ self.nixosModules.default ];
-          }
-        ) tests
+        // lib.optionalAttrs (system == "x86_64-linux") (
+          # Their Debian is pinned for that system alone.
+          lib.mapAttrs' (
+            name: test:
+            lib.nameValuePair "vm-${name}" (
+              pkgs.testers.runNixOSTest {
+                imports = [ test ];
+                _module.args.operation-dbus = self.nixosModules.default;
+                defaults = {
+                  imports = [ self.nixosModules.default ];
+                  _module.args.programs = static pkgs;
+                };
+              }
+            )
+          ) tests
+        )
       );
 
       devShells = eachSystem (pkgs: {

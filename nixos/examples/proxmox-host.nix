@@ -2,6 +2,8 @@
 # reach what they were granted and nothing else. The name is that of the role: what a Proxmox VE host does in a
 # rack, done by NixOS.
 {
+  imports = [ ../modules/operation-dbus.nix ];
+
   services.operation-dbus = {
     enable = true;
 

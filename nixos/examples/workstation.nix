@@ -1,5 +1,7 @@
 # The minimal host: a workstation on btrfs with one container, all else as it comes.
 {
+  imports = [ ../modules/operation-dbus.nix ];
+
   services.operation-dbus = {
     enable = true;
     users = [ "alice" ];

@@ -2,6 +2,8 @@
 { lib, ... }:
 
 {
+  imports = [ ../../modules/operation-dbus.nix ];
+
   services.operation-dbus = {
     enable = true;
     templates.debian-base = {
