@@ -7,7 +7,7 @@ DEADNIX=1.3.1
 NIXFMT=0.5.3
 
 tier_nix() {
-    need_packages git jq systemd
+    need_packages git jq python3-minimal systemd
     # A Nix that is here is taken, whoever installed it.
     if ! command -v nix-instantiate >/dev/null; then need_packages nix-bin; fi
     mapfile -t nix_files < <(git ls-files --cached --others --exclude-standard '*.nix')
@@ -28,6 +28,7 @@ tier_nix() {
     with_nixpkgs examples-of-options-are-right option_examples_are_right
     with_nixpkgs options-document-builds options_document_builds
     with_nixpkgs host-specs-come-back-from-nixos host_specs_come_back
+    with_nixpkgs vm-tests-evaluate tests/nix/check-vm-tests
     with_nixpkgs flake-check flake_check
 }
 
