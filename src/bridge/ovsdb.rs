@@ -77,7 +77,7 @@ impl Fault for OvsdbError {
                 Some("run it as root".into())
             }
             Self::Connect { .. } | Self::Io { .. } => Some(
-                "start Open vSwitch and try again; on Debian: apt install openvswitch-switch; systemctl start openvswitch-switch"
+                "start Open vSwitch and try again; on Debian: apt install openvswitch-switch; systemctl start openvswitch-switch; on NixOS: systemctl start ovs-vswitchd"
                     .into(),
             ),
             Self::NotSettled { .. } => Some(

@@ -111,11 +111,12 @@ pub fn component_verb(stages: &[Box<dyn Stage>], verb: Verb, common: &Common) ->
             let outcome = engine::apply(stages, &cx)?;
             let recorded = record(stages, &cx, &outcome, started.elapsed());
             drop(progress);
-            out.answer(&outcome, |o| {
-                let applied: Vec<PlannedChange> =
-                    o.components.iter().flat_map(|c| c.applied.clone()).collect();
-                plan_text::applied(&applied)
-            });
+            let applied: Vec<PlannedChange> =
+                outcome.components.iter().flat_map(|c| c.applied.clone()).collect();
+            // That nothing was to be changed is not so where the first change failed.
+            if out.json || outcome.failure().is_none() || !applied.is_empty() {
+                out.answer(&outcome, |_| plan_text::applied(&applied));
+            }
             if let Some(failure) = outcome.failure() {
                 return Err(failure.clone());
             }

@@ -1,7 +1,7 @@
 //! One call, from whichever door: authorised, run, and written to the ledger however it ends.
 
 use std::os::fd::OwnedFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -101,7 +101,7 @@ impl Service {
             Ok(operation) => {
                 let target = (operation.target)(&arguments);
                 let shown = target.clone().unwrap_or_else(|_| raw_target(&arguments));
-                let allowed = authorise(caller, operation);
+                let allowed = authorise(caller, operation, &self.host.paths.etc);
                 (shown, allowed.and(target).and_then(|_| (operation.run)(&call, arguments.clone())))
             }
         };
@@ -187,19 +187,26 @@ impl Service {
     }
 }
 
-fn authorise(caller: &Caller, operation: &Operation) -> Result<(), Report> {
+fn authorise(caller: &Caller, operation: &Operation, etc: &Path) -> Result<(), Report> {
     if caller.may(operation.privilege) {
         return Ok(());
     }
     let (who, next) = match operation.privilege {
-        Privilege::Operate => (
-            "root and members of the group opdbus may",
-            format!("as root: usermod --append --groups {} {}", super::GROUP, caller.user),
-        ),
+        Privilege::Operate => ("root and members of the group opdbus may", join(&caller.user, etc)),
         Privilege::Admin => ("only root may", "run it as root".to_owned()),
     };
     Err(Report::new(Kind::Denied, format!("{} may not call {}: {who}", caller.user, operation.name))
         .with_next(next))
+}
+
+/// How a user comes to be one of those who may operate the host.
+fn join(user: &str, etc: &Path) -> String {
+    if ledger::deployment(etc) == "nixos" {
+        // What usermod writes there is not in the configuration, and does not outlive it.
+        format!("add \"{user}\" to services.operation-dbus.users in the configuration, and rebuild")
+    } else {
+        format!("as root: usermod --append --groups {} {user}", super::GROUP)
+    }
 }
 
 /// What a refused call was aimed at, as far as it can be told from arguments that did not parse.

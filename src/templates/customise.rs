@@ -71,6 +71,14 @@ const MASKED: [&str; 7] = [
 /// Directories that must be there for the host to mount on.
 const MOUNT_POINTS: [&str; 5] = ["dev", "proc", "sys", "run", "tmp"];
 
+/// What generates the locales, run in the template, with where programs are there: the path of the host need not lead
+/// anywhere in it (NixOS), and locale-gen is content with having generated nothing.
+const LOCALE_GEN: [&str; 3] = [
+    "/usr/bin/env",
+    "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+    "/usr/sbin/locale-gen",
+];
+
 fn in_template(name: &TemplateName, verb: &'static str) -> impl FnOnce(io::Error) -> TemplateError {
     let path = format!("{name}/rootfs").into();
     move |source| TemplateError::Io { verb, path, source }
@@ -264,7 +272,7 @@ fn generate(
     root.write("etc/locale.gen", format!("{line}\n").as_bytes(), 0o644)
         .map_err(in_template(name, "write /etc/locale.gen in"))?;
     cx.progress.report(&format!("{name}: generating the locale {locale}"), None);
-    let call = bound_to_us("unshare").args(["--net", "--root"]).arg(rootfs).arg("/usr/sbin/locale-gen");
+    let call = bound_to_us("unshare").args(["--net", "--root"]).arg(rootfs).args(LOCALE_GEN);
     cx.host.run.run(&call).map(drop).map_err(|source| TemplateError::Populate {
         name: name.clone(),
         source,

@@ -185,13 +185,16 @@ in
           };
           after = [ "systemd-remount-fs.service" ];
           before = [ "${utils.escapeSystemdPath storage.basePath}.mount" ];
+          # Stopping it would unmount the data, and stop every container.
+          restartIfChanged = false;
           serviceConfig = {
             Type = "oneshot";
             RemainAfterExit = true;
             ExecStart = "${lib.getExe' cfg.package "opdbus-storage"} image";
             RuntimeDirectory = "opdbus";
             RuntimeDirectoryPreserve = true;
-            # A file is made and formatted: that takes no privilege but writing there.
+            # A file is made and formatted: that takes no privilege but writing there. No PrivateTmp: it would
+            # order this after systemd-tmpfiles-setup.service, which waits for the mount.
             CapabilityBoundingSet = [ "CAP_DAC_OVERRIDE" ];
             LockPersonality = true;
             MemoryDenyWriteExecute = true;
@@ -207,11 +210,8 @@ in
             ProtectKernelLogs = true;
             ProtectKernelModules = true;
             ProtectKernelTunables = true;
-            ProtectSystem = "strict";
-            ReadWritePaths = [
-              (dirOf image.path)
-              "-/run/opdbus"
-            ];
+            # Not strict: the directory of the image may have to be made, too.
+            ProtectSystem = "full";
             RestrictAddressFamilies = [ "AF_UNIX" ];
             RestrictNamespaces = true;
             RestrictRealtime = true;

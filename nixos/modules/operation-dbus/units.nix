@@ -28,9 +28,11 @@ let
     # Stopping and starting is not what a new version needs.
     stopIfChanged = false;
   };
-  # Reconciles when the spec changes, without stopping anything.
+  # Reconciles when the spec changes or the programs do, without stopping anything: restarted together, one would
+  # end another in the middle of its work.
   reconciles = enabled // {
-    reloadTriggers = [ cfg.configFile ];
+    reloadIfChanged = true;
+    restartTriggers = [ cfg.configFile ];
   };
 in
 {
@@ -44,7 +46,7 @@ in
 
     systemd.services = {
       opdbus-storage = reconciles;
-      opdbus-ledger = enabled;
+      opdbus-ledger = reconciles;
       opdbus-network = reconciles // {
         # Its flows are gone when ovs-vswitchd ends, and it comes back with it.
         wantedBy = [
