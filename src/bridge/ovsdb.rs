@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use crate::deployment::Deployment;
 use crate::fault::{Fault, Kind};
 
 /// The database's name, as in its schema.
@@ -77,8 +78,13 @@ impl Fault for OvsdbError {
                 Some("run it as root".into())
             }
             Self::Connect { .. } | Self::Io { .. } => Some(
-                "start Open vSwitch and try again; on Debian: apt install openvswitch-switch; systemctl start openvswitch-switch; on NixOS: systemctl start ovs-vswitchd"
-                    .into(),
+                match Deployment::here() {
+                    Deployment::Traditional => {
+                        "start Open vSwitch and try again: apt install openvswitch-switch; systemctl start openvswitch-switch"
+                    }
+                    Deployment::NixOs => "start Open vSwitch and try again: systemctl start ovs-vswitchd",
+                }
+                .into(),
             ),
             Self::NotSettled { .. } => Some(
                 "see whether ovs-vswitchd runs (systemctl status ovs-vswitchd; journalctl -u ovs-vswitchd), then try again"

@@ -1,7 +1,7 @@
 //! One call, from whichever door: authorised, run, and written to the ledger however it ends.
 
 use std::os::fd::OwnedFd;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -101,7 +101,7 @@ impl Service {
             Ok(operation) => {
                 let target = (operation.target)(&arguments);
                 let shown = target.clone().unwrap_or_else(|_| raw_target(&arguments));
-                let allowed = authorise(caller, operation, &self.host.paths.etc);
+                let allowed = authorise(caller, operation, Deployment::read(&self.host.paths.etc));
                 (shown, allowed.and(target).and_then(|_| (operation.run)(&call, arguments.clone())))
             }
         };
@@ -187,12 +187,12 @@ impl Service {
     }
 }
 
-fn authorise(caller: &Caller, operation: &Operation, etc: &Path) -> Result<(), Report> {
+fn authorise(caller: &Caller, operation: &Operation, deployment: Deployment) -> Result<(), Report> {
     if caller.may(operation.privilege) {
         return Ok(());
     }
     let (who, next) = match operation.privilege {
-        Privilege::Operate => ("root and members of the group opdbus may", join(&caller.user, etc)),
+        Privilege::Operate => ("root and members of the group opdbus may", join(&caller.user, deployment)),
         Privilege::Admin => ("only root may", "run it as root".to_owned()),
     };
     Err(Report::new(Kind::Denied, format!("{} may not call {}: {who}", caller.user, operation.name))
@@ -200,12 +200,13 @@ fn authorise(caller: &Caller, operation: &Operation, etc: &Path) -> Result<(), R
 }
 
 /// How a user comes to be one of those who may operate the host.
-fn join(user: &str, etc: &Path) -> String {
-    if ledger::deployment(etc) == "nixos" {
+fn join(user: &str, deployment: Deployment) -> String {
+    match deployment {
+        Deployment::Traditional => format!("as root: usermod --append --groups {} {user}", super::GROUP),
         // What usermod writes there is not in the configuration, and does not outlive it.
-        format!("add \"{user}\" to services.operation-dbus.users in the configuration, and rebuild")
-    } else {
-        format!("as root: usermod --append --groups {} {user}", super::GROUP)
+        Deployment::NixOs => {
+            format!("add \"{user}\" to services.operation-dbus.users, and nixos-rebuild switch")
+        }
     }
 }
 
@@ -235,6 +236,13 @@ impl Refusals {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_stranger_is_told_the_way_in_that_lasts() {
+        assert!(join("alice", Deployment::Traditional).contains("usermod --append --groups opdbus alice"));
+        let nixos = join("alice", Deployment::NixOs);
+        assert!(nixos.contains("services.operation-dbus.users") && !nixos.contains("usermod"), "{nixos}");
+    }
 
     #[test]
     fn a_stranger_cannot_fill_the_ledger_and_what_was_not_written_is_counted() {
