@@ -89,8 +89,8 @@ craneLib.buildPackage (
       cp -r systemd $out/share/operation-dbus/systemd
     ''
     + lib.optionalString (stdenv.buildPlatform.canExecute stdenv.hostPlatform) ''
-      $out/bin/op-dbus man > op-dbus.1
-      installManPage op-dbus.1
+      $out/bin/op-dbus man --all man
+      installManPage man/*.1
       for shell in bash fish zsh; do
         $out/bin/op-dbus completions $shell > op-dbus.$shell
       done

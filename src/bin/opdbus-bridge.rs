@@ -4,36 +4,10 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use opdbus::bridge::BridgeComponent;
-use opdbus::cli::{Common, Verb, component_verb, finish, init_logging};
+use opdbus::cli::args::bridge::Arguments;
+use opdbus::cli::{component_verb, finish, init_logging};
 use opdbus::engine::Stage;
 use opdbus::nat::NatComponent;
-
-/// Keeps the Open vSwitch bridge and the host's packet filter around it.
-///
-/// The bridge named in the host spec (ovsbr0) with the host's ports veth-socket and veth-mesh, the gateway
-/// address on veth-socket, and the nftables table `inet opdbus`: what containers may reach of the host, and
-/// their way out. Flows are `opdbus-flows`.
-///
-/// A bridge, a port, or an interface of these names that it did not make is refused and left as it is; other
-/// bridges, ports and tables are not touched.
-#[derive(Parser)]
-#[command(
-    version,
-    after_help = "\
-Exit status: 0 done, 1 failed, 2 usage, 3 host spec wrong, 5 something is in the way, 6 not allowed,
-7 Open vSwitch or a tool is missing, 8 another run is at work.
-
-Examples:
-  opdbus-bridge plan            what would be changed
-  opdbus-bridge apply           make it so
-  opdbus-bridge status --json   what is there"
-)]
-struct Arguments {
-    #[command(subcommand)]
-    verb: Verb,
-    #[command(flatten)]
-    common: Common,
-}
 
 fn main() -> ExitCode {
     init_logging();

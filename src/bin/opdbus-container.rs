@@ -5,8 +5,9 @@ use std::path::Path;
 use std::process::{Command, ExitCode};
 use std::time::Duration;
 
-use clap::{Parser, Subcommand};
-use opdbus::cli::{Common, Verb, component_verb, finish, init_logging};
+use clap::Parser;
+use opdbus::cli::args::container::{Arguments, What};
+use opdbus::cli::{component_verb, finish, init_logging};
 use opdbus::containers::{self, Containers, ContainersComponent, Lxc, unit};
 use opdbus::deployment::Deployment;
 use opdbus::engine::{Context, Silent, Stage};
@@ -14,50 +15,6 @@ use opdbus::fault::{Kind, Report};
 use opdbus::name::ContainerName;
 use opdbus::paths::Tree;
 use opdbus::run::Invocation;
-
-/// The declared containers, and what the units of containers call.
-///
-/// plan, apply and status work on the containers that the host spec declares. The other verbs are for
-/// systemd: opdbus-container@NAME.service runs one container. To make, start or delete a container use
-/// op-dbus container.
-#[derive(Parser)]
-#[command(
-    version,
-    after_help = "Exit status: 0 done, 1 failed, 2 usage, 3 invalid, 4 not found, 5 conflict, 6 denied,\n7 unavailable, 8 another run is under way."
-)]
-struct Arguments {
-    #[command(flatten)]
-    common: Common,
-    #[command(subcommand)]
-    command: What,
-}
-
-#[derive(Subcommand)]
-enum What {
-    #[command(flatten)]
-    Component(Verb),
-    /// Run a container in the foreground until it ends (the unit's `ExecStart`).
-    Run {
-        /// The container.
-        name: ContainerName,
-    },
-    /// Wait until a container's init runs (the unit's `ExecStartPost`).
-    Wait {
-        /// The container.
-        name: ContainerName,
-    },
-    /// Ask a container's init to shut down, and end it after 30 seconds (the unit's `ExecStop`).
-    Halt {
-        /// The container.
-        name: ContainerName,
-    },
-    /// Start the units of the containers that start with the host.
-    StartAll,
-    /// Called by LXC right before a container's init: turn off checksum offload, which the userspace
-    /// datapath does not complete, so that TCP would stall.
-    #[command(hide = true)]
-    StartHook,
-}
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();

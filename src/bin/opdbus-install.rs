@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Parser;
+use opdbus::cli::args::install::Arguments;
 use opdbus::cli::{Out, TerminalProgress, finish, init_logging};
 use opdbus::engine::Host;
 use opdbus::fault::{Kind, Report};
@@ -13,53 +14,7 @@ use opdbus::install::{
 };
 use opdbus::paths::Paths;
 use opdbus::run::Runner;
-use opdbus::spec::Size;
 use serde_json::json;
-
-/// Install operation-dbus on this host, or upgrade what is installed.
-///
-/// Thirteen steps, each shown with its result. Nothing that is not ours is changed or removed; files you
-/// edited are kept and the new ones laid beside; a second run changes nothing. A run that was cut off is
-/// simply run again. On NixOS it explains the declarative way and changes nothing.
-///
-/// install-opdbus.sh gets the packages and the programs first and then runs this.
-#[derive(Parser)]
-#[command(
-    version,
-    after_help = "Exit status: 0 done, 1 failed, 2 usage, 3 invalid, 4 not found, 5 conflict, 6 denied,\n7 unavailable, 8 another run is under way."
-)]
-struct Arguments {
-    /// Show what each step would do, and change nothing.
-    #[arg(long)]
-    plan: bool,
-    /// Do not ask for confirmation.
-    #[arg(long, short)]
-    yes: bool,
-    /// Where the built programs are [default: beside this one].
-    #[arg(long, value_name = "DIR")]
-    bin_dir: Option<PathBuf>,
-    /// Where programs are installed.
-    #[arg(long, value_name = "DIR", default_value = "/usr/local/bin")]
-    prefix: PathBuf,
-    /// The host spec to begin with; one that is on the host already stays as it is.
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
-    /// Where the data lives [default: /var/lib/op-dbus].
-    #[arg(long, value_name = "DIR")]
-    base_path: Option<PathBuf>,
-    /// Keep the data in a btrfs image of this size (20G), where the base path is not on btrfs.
-    #[arg(long, value_name = "SIZE")]
-    btrfs_image: Option<Size>,
-    /// Make the template from this tarball of a root file system instead of a mirror.
-    #[arg(long, value_name = "FILE")]
-    rootfs: Option<PathBuf>,
-    /// Write the host spec, or what the flags would make it, as a NixOS configuration, and do nothing else; - prints it.
-    #[arg(long, value_name = "FILE", num_args = 0..=1, default_missing_value = "/tmp/operation-dbus-config.nix")]
-    generate_nix_config: Option<PathBuf>,
-    /// Print the result as JSON.
-    #[arg(long)]
-    json: bool,
-}
 
 struct Lines {
     out: Out,

@@ -10,6 +10,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use clap_complete::Shell;
 use serde_json::{Value, json};
 
+use super::manual;
 use super::output::{Out, TerminalProgress, finish};
 use crate::dbus::Client;
 use crate::fault::{Kind, Report};
@@ -59,9 +60,7 @@ pub fn command() -> Command {
         }
         root = root.subcommand(command);
     }
-    root.subcommand(config_command())
-        .subcommand(completions_command())
-        .subcommand(Command::new("man").about("Print the manual page (roff)").hide(true))
+    root.subcommand(config_command()).subcommand(completions_command()).subcommand(man_command())
 }
 
 /// What destroys asks first, and takes `--yes`.
@@ -121,6 +120,16 @@ fn completions_command() -> Command {
         .arg(Arg::new("shell").required(true).value_parser(value_parser!(Shell)))
 }
 
+/// For those who package the programs, and hidden from those who use them.
+fn man_command() -> Command {
+    let all = Arg::new("all")
+        .long("all")
+        .value_name("DIR")
+        .value_parser(value_parser!(PathBuf))
+        .help("Write the pages of all programs and subcommands to this directory, one file a page");
+    Command::new("man").about("Print the manual page of op-dbus (roff)").hide(true).arg(all)
+}
+
 /// Runs the program.
 #[must_use]
 pub fn main() -> ExitCode {
@@ -137,16 +146,17 @@ fn run(matches: &ArgMatches, out: Out) -> Result<ExitCode, Report> {
         Some(("config", matches)) => config(matches, out).map(|()| ExitCode::SUCCESS),
         Some(("completions", matches)) => {
             if let Some(shell) = matches.get_one::<Shell>("shell") {
-                clap_complete::generate(*shell, &mut command(), "op-dbus", &mut std::io::stdout());
+                out.text(&manual::completions(*shell));
             }
             Ok(ExitCode::SUCCESS)
         }
-        Some(("man", _)) => {
-            let mut page = Vec::new();
-            clap_mangen::Man::new(command())
-                .render(&mut page)
-                .map_err(|e| Report::new(Kind::Failed, format!("cannot render the manual page: {e}")))?;
-            out.note(&String::from_utf8_lossy(&page));
+        Some(("man", matches)) => {
+            if let Some(directory) = matches.get_one::<PathBuf>("all") {
+                let written = manual::write_pages(directory)?;
+                out.answer(&json!({ "pages": written }), |_| String::new());
+            } else if let Some(page) = manual::pages()?.get("op-dbus.1") {
+                out.text(page);
+            }
             Ok(ExitCode::SUCCESS)
         }
         Some((name, matches)) => {

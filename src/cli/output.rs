@@ -40,6 +40,14 @@ impl Out {
             println_or_stop(text);
         }
     }
+
+    /// Prints a text that is itself the answer, as it is, also with `--json`: a script, a page.
+    pub fn text(&self, text: &[u8]) {
+        let mut out = std::io::stdout().lock();
+        if out.write_all(text).and_then(|()| out.flush()).is_err() {
+            std::process::exit(0);
+        }
+    }
 }
 
 /// Prints a line; a reader that went away (`| head`) ends the program quietly.

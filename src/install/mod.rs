@@ -18,6 +18,7 @@ use crate::ledger::{self, Caller, Ledger, LedgerComponent, NewEntry, Outcome, Vi
 use crate::spec::{self, HostSpec, Image};
 
 pub use host::{Detected, NIXOS_ADVICE};
+pub use programs::PROGRAMS;
 
 /// What was asked of the installer.
 #[derive(Debug, Clone, Default)]

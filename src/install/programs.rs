@@ -1,13 +1,14 @@
-//! Putting the programs in place.
+//! Putting the programs in place, with their manual pages and completions.
 
 use std::path::{Path, PathBuf};
 
+use crate::cli::manual;
 use crate::engine::{Action, PlannedChange};
 use crate::fault::{Kind, Report};
 use crate::files;
 
 /// The programs that are installed.
-pub(super) const PROGRAMS: [&str; 9] = [
+pub const PROGRAMS: [&str; 9] = [
     "op-dbus",
     "opdbusd",
     "opdbus-bridge",
@@ -73,6 +74,56 @@ pub(super) fn apply(bin_dir: Option<&Path>, prefix: &Path) -> Result<Vec<Planned
     Ok(changes)
 }
 
+/// Where the manual pages and completions belong that go with programs at `prefix`: beside a `bin`, else below.
+fn share(prefix: &Path) -> PathBuf {
+    match prefix.parent() {
+        Some(parent) if prefix.ends_with("bin") => parent.join("share"),
+        _ => prefix.join("share"),
+    }
+}
+
+/// The manual pages and completions that differ from those of this program, by their paths.
+fn differing_shared(prefix: &Path) -> Result<Vec<(PathBuf, Vec<u8>)>, Report> {
+    let share = share(prefix);
+    let mut differing = Vec::new();
+    for (path, text) in manual::shared_files()? {
+        let path = share.join(path);
+        if read(&path)?.as_deref() != Some(text.as_slice()) {
+            differing.push((path, text));
+        }
+    }
+    Ok(differing)
+}
+
+/// All of them as one change, for nobody reads a plan of fifty pages.
+fn summary(prefix: &Path, differing: usize) -> Option<PlannedChange> {
+    (differing > 0).then(|| PlannedChange {
+        component: "programs".into(),
+        action: Action::Update,
+        object: format!("manual pages and completions in {}", share(prefix).display()),
+        detail: if differing == 1 { "1 file".into() } else { format!("{differing} files") },
+    })
+}
+
+/// The manual pages and completions, where any is not as this program has it.
+pub(super) fn planned_shared(prefix: &Path) -> Result<Option<PlannedChange>, Report> {
+    Ok(summary(prefix, differing_shared(prefix)?.len()))
+}
+
+/// Writes the manual pages and completions that differ.
+pub(super) fn apply_shared(prefix: &Path) -> Result<Option<PlannedChange>, Report> {
+    let differing = differing_shared(prefix)?;
+    for (path, text) in &differing {
+        let failed =
+            |e: std::io::Error| Report::new(Kind::Failed, format!("cannot write {}: {e}", path.display()));
+        if let Some(directory) = path.parent() {
+            std::fs::create_dir_all(directory).map_err(failed)?;
+        }
+        files::replace(path, text, 0o644).map_err(failed)?;
+    }
+    Ok(summary(prefix, differing.len()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -90,5 +141,34 @@ mod tests {
         assert_eq!(apply(Some(from.path()), to.path()).unwrap(), []);
         std::fs::write(from.path().join("opdbusd"), "new").unwrap();
         assert_eq!(apply(Some(from.path()), to.path()).unwrap().len(), 1);
+    }
+
+    #[test]
+    fn pages_and_completions_are_one_change_and_written_once() {
+        let usr = tempfile::tempdir().unwrap();
+        let bin = usr.path().join("bin");
+        let planned = planned_shared(&bin).unwrap().unwrap();
+        assert!(!usr.path().join("share").exists(), "a plan changes nothing");
+        assert_eq!(apply_shared(&bin).unwrap(), Some(planned));
+        for file in [
+            "man/man1/op-dbus.1",
+            "man/man1/opdbus-storage.1",
+            "bash-completion/completions/op-dbus",
+            "zsh/site-functions/_op-dbus",
+            "fish/vendor_completions.d/op-dbus.fish",
+        ] {
+            assert!(usr.path().join("share").join(file).is_file(), "{file}");
+        }
+        assert_eq!(apply_shared(&bin).unwrap(), None);
+        std::fs::write(usr.path().join("share/man/man1/op-dbus.1"), "of another version").unwrap();
+        assert_eq!(planned_shared(&bin).unwrap().unwrap().detail, "1 file");
+        apply_shared(&bin).unwrap();
+        assert_eq!(planned_shared(&bin).unwrap(), None);
+    }
+
+    #[test]
+    fn pages_lie_beside_bin_and_nowhere_above_a_directory_of_ones_own() {
+        assert_eq!(share(Path::new("/usr/local/bin")), Path::new("/usr/local/share"));
+        assert_eq!(share(Path::new("/opt/opdbus")), Path::new("/opt/opdbus/share"));
     }
 }

@@ -79,6 +79,7 @@ pub(super) fn planned(
         Work::Programs => {
             let mut changes =
                 programs::planned(installer.request.bin_dir.as_deref(), &installer.request.prefix)?;
+            changes.extend(programs::planned_shared(&installer.request.prefix)?);
             changes.extend(engine::plan(&installer.stages(&["units", "containers"])?, cx)?);
             Ok(changes)
         }
@@ -116,6 +117,7 @@ pub(super) fn apply(work: &Work, installer: &mut Installer<'_>) -> Result<Vec<Pl
         Work::Programs => {
             let mut changes =
                 programs::apply(installer.request.bin_dir.as_deref(), &installer.request.prefix)?;
+            changes.extend(programs::apply_shared(&installer.request.prefix)?);
             changes.extend(components(installer, &["units"])?);
             // The units take the lock themselves.
             installer.lock = None;

@@ -15,6 +15,7 @@ made() {
         ovs-vsctl --columns=name list interface
         ip -oneline link | cut -d: -f2 | sed "s/@.*//"
         ls /usr/local/bin /etc/systemd/system
+        find /usr/local/share
         find / -xdev -name ".opdbus-*" -o -xdev -name "*.opdbus-new" -o -xdev -path "/etc/*" -name ".tmp*"' | sort -u
 }
 
@@ -140,6 +141,7 @@ test_plan_on_a_bare_debian_shows_the_steps_and_changes_nothing() {
     out=$(lab /opt/operation-dbus/install-opdbus.sh --plan --bin-dir /opt/programs --rootfs /opt/lab/guest.tar.zst --config /opt/lab/host.json)
     contains "$out" "[13/13]"
     contains "$out" "subvolume /var/lib/op-dbus/@timing"
+    equal 1 "$(grep --count "manual pages and completions in /usr/local/share" <<<"$out")" "the pages are one change"
     refused lab test -e /etc/opdbus >/dev/null
     refused lab test -e /var/lib/op-dbus >/dev/null
     equal "" "$(lab ovs-vsctl list-br)"

@@ -1,0 +1,53 @@
+//! `opdbus-install` as its command line has it.
+
+use std::path::PathBuf;
+
+use clap::Parser;
+
+use crate::spec::Size;
+
+/// Install operation-dbus on this host, or upgrade what is installed.
+///
+/// Thirteen steps, each shown with its result. Nothing that is not ours is changed or removed; files you
+/// edited are kept and the new ones laid beside; a second run changes nothing. A run that was cut off is
+/// simply run again. On NixOS it explains the declarative way and changes nothing.
+///
+/// install-opdbus.sh gets the packages and the programs first and then runs this.
+#[derive(Parser)]
+#[command(
+    name = "opdbus-install",
+    version,
+    after_help = "Exit status: 0 done, 1 failed, 2 usage, 3 invalid, 4 not found, 5 conflict, 6 denied,\n7 unavailable, 8 another run is under way."
+)]
+pub struct Arguments {
+    /// Show what each step would do, and change nothing.
+    #[arg(long)]
+    pub plan: bool,
+    /// Do not ask for confirmation.
+    #[arg(long, short)]
+    pub yes: bool,
+    /// Where the built programs are [default: beside this one].
+    #[arg(long, value_name = "DIR")]
+    pub bin_dir: Option<PathBuf>,
+    /// Where programs are installed; their manual pages and completions go to the `share` beside.
+    #[arg(long, value_name = "DIR", default_value = "/usr/local/bin")]
+    pub prefix: PathBuf,
+    /// The host spec to begin with; one that is on the host already stays as it is.
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Where the data lives [default: /var/lib/op-dbus].
+    #[arg(long, value_name = "DIR")]
+    pub base_path: Option<PathBuf>,
+    /// Keep the data in a btrfs image of this size (20G), where the base path is not on btrfs.
+    #[arg(long, value_name = "SIZE")]
+    pub btrfs_image: Option<Size>,
+    /// Make the template from this tarball of a root file system instead of a mirror.
+    #[arg(long, value_name = "FILE")]
+    pub rootfs: Option<PathBuf>,
+    /// Write the host spec, or what the flags would make it, as a NixOS configuration, and do nothing else; - prints it.
+    #[arg(long, value_name = "FILE", num_args = 0..=1, default_missing_value = "/tmp/operation-dbus-config.nix")]
+    pub generate_nix_config: Option<PathBuf>,
+    /// Print the result as JSON.
+    #[arg(long)]
+    pub json: bool,
+}
