@@ -127,7 +127,9 @@ impl engine::Change for Change {
             }
             Self::Update { fields, .. } => format!("{} as declared", fields.join(", ")),
             Self::Start { .. } => "start it".into(),
-            Self::Release { .. } => "no longer declared: kept, and yours from now on".into(),
+            Self::Release { name } => format!(
+                "no longer declared: kept as it is, and yours from now on (`op-dbus container delete {name}` removes it)"
+            ),
         }
     }
 }
@@ -235,10 +237,7 @@ impl engine::Component for ContainersComponent {
             }
             Change::Update { name, spec, .. } => containers.update(name, spec, Origin::Declared).map(drop),
             Change::Start { name } => containers.start(name),
-            Change::Release { name } => {
-                let record = containers.get(name)?;
-                containers.update(name, &record.spec, Origin::Manual).map(drop)
-            }
+            Change::Release { name } => containers.release(name),
         }
     }
 }
@@ -264,7 +263,9 @@ fn half_made(directory: &std::path::Path) -> Result<Vec<PathBuf>, ContainerError
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::Component;
+    use crate::engine::{Component, Host, Silent};
+    use crate::run::recorded::Recorded;
+    use crate::run::{Output, Runner};
 
     fn seen(name: &str, origin: Origin, spec: Container) -> Seen {
         let container =
@@ -304,10 +305,51 @@ mod tests {
 
     #[test]
     fn a_container_that_is_no_longer_declared_is_kept_and_said_so() {
-        let there = seen("web-01", Origin::Declared, Container::default());
-        let plan = ContainersComponent.plan(&HostSpec::default(), &there).unwrap();
-        assert!(matches!(&plan[..], [Change::Release { .. }]), "{plan:?}");
-        assert!(engine::Change::detail(&plan[0]).contains("kept"));
+        let mut there = seen("web-01", Origin::Declared, Container::default());
+        for running in [true, false] {
+            // With autostart, too, it is not started any more.
+            there.containers.values_mut().for_each(|c| c.running = running);
+            let plan = ContainersComponent.plan(&HostSpec::default(), &there).unwrap();
+            assert!(matches!(&plan[..], [Change::Release { .. }]), "{plan:?}");
+            let said = engine::Change::detail(&plan[0]);
+            assert!(said.contains("no longer declared: kept as it is, and yours"), "{said}");
+            assert_ne!(engine::Change::action(&plan[0]), Action::Remove);
+        }
+        there.containers.values_mut().for_each(|c| c.origin = Origin::Manual);
+        assert_eq!(ContainersComponent.plan(&HostSpec::default(), &there).unwrap(), []);
+    }
+
+    #[test]
+    fn leaving_a_container_to_the_admin_writes_its_record_and_nothing_else() {
+        let base = tempfile::tempdir().unwrap();
+        let recorded = Recorded::new(|_| Ok(Output::default()));
+        let host = Host { run: Runner::new(recorded.clone()), ..Host::default() };
+        let mut spec = HostSpec::default();
+        base.path().clone_into(&mut spec.btrfs.base_path);
+        let cx = Context { host: &host, spec: &spec, progress: &Silent };
+        let name: ContainerName = "web-01".parse().unwrap();
+        let record = record::Record {
+            version: record::RECORD_VERSION,
+            name: name.clone(),
+            origin: Origin::Declared,
+            spec: Container { nesting: true, ..Container::default() },
+            generation: "g".into(),
+            slot: 3,
+            address: [10, 0, 0, 2].into(),
+            mac: "02:00:00:00:00:01".parse().unwrap(),
+            dns: Vec::new(),
+            created: 1,
+        };
+        // Also of a container whose root file system is damaged, or gone.
+        let place = cx.tree().container(&name);
+        std::fs::create_dir_all(&place).unwrap();
+        std::fs::write(place.join("container.json"), serde_json::to_vec(&record).unwrap()).unwrap();
+        ContainersComponent.apply(&cx, &Change::Release { name: name.clone() }).unwrap();
+        let after = record::find(&cx.tree(), &name).unwrap().unwrap();
+        assert_eq!(after, record::Record { origin: Origin::Manual, ..record });
+        assert_eq!(std::fs::read_dir(&place).unwrap().count(), 1);
+        assert_eq!(recorded.calls(), Vec::<String>::new());
+        assert!(!cx.tree().sockets().exists());
     }
 
     #[test]

@@ -210,6 +210,12 @@ impl<'a> Containers<'a> {
         Ok(record)
     }
 
+    /// Leaves a container to the admin. It stays as it is: nothing but its record is written, whether it runs or not.
+    pub fn release(&self, name: &ContainerName) -> Result<(), ContainerError> {
+        let record = Record { origin: Origin::Manual, ..self.get(name)? };
+        write_record(&self.cx.tree().container(name), &record)
+    }
+
     /// Starts a container; nothing where it runs.
     pub fn start(&self, name: &ContainerName) -> Result<(), ContainerError> {
         self.get(name)?;

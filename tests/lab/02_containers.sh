@@ -5,6 +5,7 @@
 SOCKET=/var/lib/op-dbus/sockets/containers/web-02/web-02.sock
 teardown() {
     local name
+    lab sh -c 'if test -e /root/host-spec; then mv /root/host-spec /etc/opdbus/config.json; fi'
     for name in web-03 web-04; do
         if opdbus container show "$name" >/dev/null 2>&1; then opdbus container delete "$name" --force --yes >/dev/null; fi
     done
@@ -67,6 +68,25 @@ test_what_a_deleted_container_had_is_gone() {
     opdbus container delete web-03 --force --yes
     after=$(everything)
     [[ $before == "$after" ]] || die "left: $(diff <(echo "$before") <(echo "$after"))"
+    plan_is_empty
+}
+
+test_a_container_that_leaves_the_spec_stays_as_it_is_and_the_plan_says_so() {
+    local name said init file=/var/lib/op-dbus/containers/web-03/rootfs/root/mine
+    lab cp /etc/opdbus/config.json /root/host-spec
+    lab cat /root/host-spec | jq '.containers += { "web-03": {}, "web-04": { "autostart": false } }' | lab tee /etc/opdbus/config.json >/dev/null
+    opdbus apply >/dev/null
+    until_true 20 containers_run 3 >/dev/null
+    lab sh -c "echo mine >$file"
+    init=$(lab systemctl show --property=MainPID,ActiveEnterTimestamp opdbus-container@web-03.service)
+    lab cp /root/host-spec /etc/opdbus/config.json
+    said=$(opdbus plan)
+    for name in web-03 web-04; do contains "$said" "container $name: no longer declared: kept as it is"; done
+    opdbus apply >/dev/null
+    equal "web-03 manual running web-04 manual stopped" \
+        "$(opdbus container list --json | jq --raw-output '[.[] | select(.origin == "manual") | .name, .origin, .state] | join(" ")')"
+    equal "$init" "$(lab systemctl show --property=MainPID,ActiveEnterTimestamp opdbus-container@web-03.service)" "the container was restarted"
+    equal mine "$(lab cat "$file")"
     plan_is_empty
 }
 
