@@ -1,7 +1,8 @@
 # shellcheck shell=bash
 # What lab/up, lab/run, lab/status and lab/down share. Sourced, never run.
 #
-# A lab is a directory LAB_DIR/NAME and a control group of its own. Everything else is found from these
+# A lab is a directory LAB_DIR/NAME and a control group of its own; what it runs is a container of nspawn's, or a
+# virtual machine (lab/vm.sh). Everything else is found from these
 # two, not from a process id that was written down once: so a lab whose `up` was killed at any instant
 # is taken down like any other.
 
@@ -10,6 +11,8 @@ set -euo pipefail
 REPO=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 LAB_DIR=${LAB_DIR:-$REPO/.lab}
 LAB_NAME=${LAB_NAME:-main}
+# shellcheck source=lab/vm.sh
+source "$REPO/lab/vm.sh"
 
 note() { printf '%s\n' "$*"; }
 
@@ -53,9 +56,13 @@ take_lock() {
     flock --wait "${1:-0}" 9 || fail 8 "another lab/up or lab/down of the lab '$LAB_NAME' is at work" "wait for it, or end it"
 }
 
-# The process that is the lab's init, if there is one.
+# The process that is the lab's init (of a virtual machine: QEMU), if there is one.
 lab_leader() {
     local pid
+    if is_vm; then
+        vm_pid
+        return
+    fi
     while read -r pid; do
         # Process 1 of the innermost of its process-id namespaces, of which it has two.
         if [[ $(awk '$1 == "NSpid:" { print NF - 1, $NF }' "/proc/$pid/status" 2>/dev/null) == *" 1" ]]; then
@@ -72,14 +79,18 @@ lab_state() { cat "$LAB/state" 2>/dev/null || true; }
 # Runs a command in the lab, as the lab's init would: its namespaces, its control group, a clean environment.
 in_lab() {
     local leader
+    set -- /usr/bin/env --ignore-environment --chdir=/root HOME=/root USER=root LOGNAME=root SHELL=/bin/bash \
+        LANG=C.UTF-8 TERM="${TERM:-dumb}" PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin "$@"
+    if is_vm; then
+        (vm_shell "$@")
+        return
+    fi
     leader=$(lab_leader) || fail 7 "the lab '$LAB_NAME' is not running" "lab/up"
     (
         # So that what the command leaves behind is the lab's, and goes with it. Only then: this shell's own
         # variables are in the way of nothing inside.
         echo "$BASHPID" >"${CGROUP%/*}$(sed -n 's/^0:://p' "/proc/$leader/cgroup")/cgroup.procs"
-        exec nsenter --target "$leader" --all -- /usr/bin/env --ignore-environment --chdir=/root \
-            HOME=/root USER=root LOGNAME=root SHELL=/bin/bash LANG=C.UTF-8 TERM="${TERM:-dumb}" \
-            PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin "$@" 9>&-
+        exec nsenter --target "$leader" --all -- "$@" 9>&-
     )
 }
 

@@ -8,7 +8,8 @@ SUITE=bookworm
 # lab has no way out, so the installer finds it there), then what the tests look with.
 HOST_PACKAGES=(
     systemd-sysv udev kmod dbus ca-certificates iproute2 procps passwd
-    btrfs-progs openvswitch-switch lxc lxcfs uidmap nftables ethtool mmdebstrap tar zstd
+    btrfs-progs btrfs-compsize openvswitch-switch lxc lxcfs uidmap nftables ethtool mmdebstrap tar zstd
+    polkitd openssh-server openssh-client
     attr curl e2fsprogs iputils-ping jq netcat-openbsd python3-minimal sqlite3 strace
 )
 # The containers' template: the service of the examples is a web server.

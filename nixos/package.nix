@@ -9,6 +9,7 @@
   # What the programs call.
   btrfs-progs,
   coreutils,
+  curl,
   debootstrap,
   gnutar,
   ethtool,
@@ -21,6 +22,7 @@
   util-linux,
   zstd,
   debian-archive-keyring ? callPackage ./debian-archive-keyring.nix { },
+  ubuntu-keyring ? callPackage ./ubuntu-keyring.nix { },
   # The tools are in the programs' PATH on NixOS; a static build for other hosts takes those of the host.
   wrapped ? true,
 }:
@@ -37,6 +39,7 @@ let
       ../clippy.toml
       ../deny.toml
       ../rustfmt.toml
+      ../benches
       ../src
       ../systemd
       # What checks this directory does not build the programs anew.
@@ -57,6 +60,7 @@ let
   tools = lib.makeBinPath [
     btrfs-progs
     coreutils
+    curl
     debootstrap
     gnutar
     ethtool
@@ -102,7 +106,8 @@ craneLib.buildPackage (
         wrapProgram "$program" \
           --prefix PATH : ${tools} \
           --set-default OPDBUS_LXC_SHARE ${lxc}/share/lxc \
-          --set-default OPDBUS_KEYRING ${debian-archive-keyring}/share/keyrings/debian-archive-keyring.gpg
+          --set-default OPDBUS_KEYRING ${debian-archive-keyring}/share/keyrings/debian-archive-keyring.gpg \
+          --set-default OPDBUS_UBUNTU_KEYRING ${ubuntu-keyring}/share/keyrings/ubuntu-archive-keyring.gpg
       done
     '';
 

@@ -9,7 +9,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::engine::Host;
 use crate::fault::{Fault, Kind};
 use crate::ops::Service;
-use crate::{api, dbus};
+use crate::{api, dbus, uplink};
 
 /// Why the daemon ended.
 #[derive(Debug, thiserror::Error)]
@@ -17,6 +17,9 @@ pub enum DaemonError {
     /// The bus could not be joined, or the name was not had.
     #[error("cannot serve {} on the system bus", dbus::BUS_NAME)]
     Bus(#[source] zbus::Error),
+    /// The bus ended, or somebody else took the name.
+    #[error("the system bus ended, or another program took the name {}", dbus::BUS_NAME)]
+    BusEnded,
     /// The socket that systemd handed over cannot be used.
     #[error("cannot serve the API socket")]
     Socket(#[source] std::io::Error),
@@ -35,6 +38,7 @@ impl Fault for DaemonError {
                 "is dbus running, is its policy {}.conf installed, and does no other opdbusd run?",
                 dbus::BUS_NAME
             )),
+            Self::BusEnded => Some("systemctl status dbus.service opdbus.service".into()),
             _ => None,
         }
     }
@@ -48,6 +52,13 @@ pub fn run(host: Host) -> Result<(), DaemonError> {
         .enable_all()
         .build()
         .map_err(DaemonError::Start)?;
+    // A move of the uplink that an earlier daemon died of, before systemd watched over it.
+    let moved = host.clone();
+    std::thread::spawn(move || {
+        if let Err(error) = uplink::rearm(&moved) {
+            tracing::warn!("the uplink: {}", crate::fault::Report::from(error));
+        }
+    });
     let ended = runtime.block_on(serve(host));
     // An operation under way keeps the lock until the process ends; the next run converges from there.
     runtime.shutdown_timeout(Duration::from_secs(20));
@@ -60,7 +71,7 @@ async fn serve(host: Host) -> Result<(), DaemonError> {
     let service = Arc::new(Service::new(host));
     let socket = listenfd::ListenFd::from_env().take_unix_listener(0).map_err(DaemonError::Socket)?;
     let builder = zbus::connection::Builder::system();
-    let _bus = dbus::serve(builder, Arc::clone(&service)).await.map_err(DaemonError::Bus)?;
+    let bus = dbus::serve(builder, Arc::clone(&service)).await.map_err(DaemonError::Bus)?;
     let api = async {
         match socket {
             Some(listener) => {
@@ -74,22 +85,13 @@ async fn serve(host: Host) -> Result<(), DaemonError> {
     notify(&[NotifyState::Ready, NotifyState::Status("serving operations")]);
     tokio::select! {
         ended = api => ended.map_err(DaemonError::Socket)?,
-        () = watchdog() => {}
+        // systemd starts the daemon again, with the bus.
+        () = dbus::ended(&bus) => return Err(DaemonError::BusEnded),
         _ = stop.recv() => {}
         _ = interrupt.recv() => {}
     }
     notify(&[NotifyState::Stopping]);
     Ok(())
-}
-
-/// Tells systemd that the runtime still turns, at half the interval that the unit asks for.
-async fn watchdog() {
-    let Some(interval) = sd_notify::watchdog_enabled() else { return std::future::pending().await };
-    let mut ticks = tokio::time::interval(interval / 2);
-    loop {
-        ticks.tick().await;
-        notify(&[NotifyState::Watchdog]);
-    }
 }
 
 fn notify(state: &[NotifyState<'_>]) {

@@ -23,10 +23,20 @@ pub struct Paths {
     pub lxc_share: PathBuf,
     /// The keys that sign Debian, where the host's apt does not say which sign what a template is made of.
     pub keyring: PathBuf,
+    /// The journal of a move of the uplink, outside of the base path: it is read before that is mounted.
+    pub uplink: PathBuf,
+    /// The keys that sign Ubuntu.
+    pub ubuntu_keyring: PathBuf,
     /// Where the installer puts unit files.
     pub units: PathBuf,
     /// Where the installer puts the bus policy.
     pub dbus_policy: PathBuf,
+    /// Where the installer puts the actions that polkit may grant.
+    pub polkit_actions: PathBuf,
+    /// Where the installer puts udev's rules.
+    pub udev_rules: PathBuf,
+    /// The socket of the journal.
+    pub journal: PathBuf,
 }
 
 impl Default for Paths {
@@ -38,16 +48,22 @@ impl Default for Paths {
             ovs_run: "/run/openvswitch".into(),
             lxc_share: "/usr/share/lxc".into(),
             keyring: "/usr/share/keyrings/debian-archive-keyring.gpg".into(),
+            uplink: "/var/lib/opdbus/uplink".into(),
+            ubuntu_keyring: "/usr/share/keyrings/ubuntu-archive-keyring.gpg".into(),
             units: "/etc/systemd/system".into(),
             dbus_policy: "/etc/dbus-1/system.d".into(),
+            polkit_actions: "/usr/share/polkit-1/actions".into(),
+            udev_rules: "/etc/udev/rules.d".into(),
+            journal: "/run/systemd/journal/socket".into(),
         }
     }
 }
 
 impl Paths {
     /// The default paths, changed by the environment: `OPDBUS_ETC`, `OPDBUS_RUN`, `OPDBUS_OVSDB`,
-    /// `OPDBUS_OVS_RUN`, `OPDBUS_LXC_SHARE`, `OPDBUS_KEYRING`, `OPDBUS_UNITS`, `OPDBUS_DBUS_POLICY`. For tests, and
-    /// for distributions that keep LXC's files and Debian's keys elsewhere.
+    /// `OPDBUS_OVS_RUN`, `OPDBUS_LXC_SHARE`, `OPDBUS_KEYRING`, `OPDBUS_UBUNTU_KEYRING`, `OPDBUS_UPLINK`, `OPDBUS_UNITS`,
+    /// `OPDBUS_DBUS_POLICY`, `OPDBUS_POLKIT_ACTIONS`, `OPDBUS_UDEV_RULES`, `OPDBUS_JOURNAL`. For tests, and for distributions that
+    /// keep LXC's files and Debian's keys elsewhere.
     #[must_use]
     pub fn from_env() -> Self {
         let mut paths = Self::default();
@@ -58,8 +74,13 @@ impl Paths {
             ("OPDBUS_OVS_RUN", &mut paths.ovs_run),
             ("OPDBUS_LXC_SHARE", &mut paths.lxc_share),
             ("OPDBUS_KEYRING", &mut paths.keyring),
+            ("OPDBUS_UPLINK", &mut paths.uplink),
+            ("OPDBUS_UBUNTU_KEYRING", &mut paths.ubuntu_keyring),
             ("OPDBUS_UNITS", &mut paths.units),
             ("OPDBUS_DBUS_POLICY", &mut paths.dbus_policy),
+            ("OPDBUS_POLKIT_ACTIONS", &mut paths.polkit_actions),
+            ("OPDBUS_UDEV_RULES", &mut paths.udev_rules),
+            ("OPDBUS_JOURNAL", &mut paths.journal),
         ] {
             if let Some(value) = std::env::var_os(variable).filter(|v| !v.is_empty()) {
                 *path = value.into();
@@ -125,6 +146,11 @@ impl Tree {
     #[must_use]
     pub fn template(&self, name: &TemplateName) -> PathBuf {
         self.templates().join(name)
+    }
+    /// The directory of the templates' generations that are not in use: `NAME/GENERATION`, each like a template.
+    #[must_use]
+    pub fn generations(&self) -> PathBuf {
+        self.templates().join(".generations")
     }
     /// The directory of all containers. It is on the templates' file system, as snapshots need, and
     /// apart from `/var/lib/lxc`, which is the admin's.

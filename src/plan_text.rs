@@ -2,21 +2,23 @@
 
 use crate::engine::{Action, PlannedChange};
 
-fn sentence(change: &PlannedChange) -> String {
+/// One change, in a line.
+#[must_use]
+pub fn sentence(change: &PlannedChange) -> String {
     let sign = match change.action {
         Action::Create => '+',
         Action::Update => '~',
         Action::Remove => '-',
     };
     let detail = if change.detail.is_empty() { String::new() } else { format!(": {}", change.detail) };
-    format!("{sign} {}{detail}\n", change.object)
+    format!("{sign} {}{detail}", change.object)
 }
 
 fn text(changes: &[PlannedChange], what: &str) -> String {
     if changes.is_empty() {
         return "nothing to change".into();
     }
-    let mut text: String = changes.iter().map(sentence).collect();
+    let mut text: String = changes.iter().map(|change| sentence(change) + "\n").collect();
     let noun = if changes.len() == 1 { "change" } else { "changes" };
     text.push_str(&format!("{} {noun} {what}", changes.len()));
     text

@@ -8,26 +8,40 @@ use crate::flows::FlowsComponent;
 use crate::ledger::LedgerComponent;
 use crate::nat::NatComponent;
 use crate::plugins::PluginsComponent;
+use crate::snapshots::SnapshotsComponent;
 use crate::sockets::SocketsComponent;
-use crate::storage::StorageComponent;
+use crate::storage::{LeftoversComponent, StorageComponent};
 use crate::templates::TemplatesComponent;
 use crate::units::UnitsComponent;
+use crate::uplink::UplinkComponent;
 
 /// All components.
 #[must_use]
 pub fn components() -> Vec<Box<dyn Stage>> {
     vec![
+        Box::new(LeftoversComponent),
         Box::new(StorageComponent),
         Box::new(PluginsComponent),
+        Box::new(SnapshotsComponent),
         Box::new(SocketsComponent::default()),
         Box::new(LedgerComponent::default()),
         Box::new(UnitsComponent::default()),
-        Box::new(BridgeComponent::default()),
+        Box::new(bridge()),
         Box::new(NatComponent::default()),
         Box::new(flows()),
+        Box::new(UplinkComponent),
         Box::new(TemplatesComponent),
         Box::new(ContainersComponent),
     ]
+}
+
+/// The bridge, which asks the room of flows whose flows are on it.
+#[must_use]
+pub fn bridge() -> BridgeComponent {
+    BridgeComponent {
+        foreign_flows: |cx| crate::flows::count_foreign(cx).map_err(Report::from),
+        ..BridgeComponent::default()
+    }
 }
 
 /// The flows, of the containers there are.

@@ -32,7 +32,7 @@ fn endpoints(cx: &Context<'_>) -> Result<Vec<Endpoint>, Report> {
 }
 
 fn stages() -> Vec<Box<dyn Stage>> {
-    let bridge = BridgeComponent { patience: Duration::from_secs(5), ..BridgeComponent::default() };
+    let bridge = BridgeComponent { patience: Duration::from_secs(5), ..opdbus::system::bridge() };
     let flows = FlowsComponent { endpoints, patience: Duration::from_secs(3) };
     vec![Box::new(bridge), Box::<NatComponent>::default(), Box::new(flows)]
 }
@@ -453,6 +453,54 @@ fn tampering_with_what_is_ours_is_found_and_repaired() {
 }
 
 #[test]
+fn the_flows_on_the_wire_are_those_that_are_written_down() {
+    host_test!(Need::Root, Need::Ovs, Need::Program("nft"));
+    let ovs = Ovs::start();
+    let spec = HostSpec::default();
+    apply(&ovs, &spec);
+    let endpoint = |name: &str, slot: u8, connect: &[&str]| Endpoint {
+        name: name.parse().unwrap(),
+        interface: format!("oc-{name}"),
+        ofport: 100 + u32::from(slot),
+        mac: MacAddr([2, 0, 0, 0, 0, slot]),
+        address: Ipv4Addr::new(10, 0, 0, 2 + slot),
+        connect: connect.iter().map(|n| n.parse().unwrap()).collect(),
+    };
+    // What we send as OpenFlow and what ovs-ofctl makes of the same flows' text are the same flows.
+    let agree = |endpoints: &[Endpoint]| {
+        let file = ovs.dir.path().join("flows");
+        let lines = flows::desired(&spec, endpoints);
+        let lines: String = lines.iter().map(|f| format!("cookie={:#x},{f}\n", flows::COOKIE)).collect();
+        std::fs::write(&file, lines).unwrap();
+        ovs.ofctl("diff-flows", "ovsbr0", &[file.to_str().unwrap()]);
+    };
+    let all = [endpoint("a", 1, &["b"]), endpoint("b", 2, &["a", "c"]), endpoint("c", 3, &[])];
+    let cx = Context { host: &ovs.host, spec: &spec, progress: &Silent };
+    agree(&[]);
+    assert!(flows::converge(&cx, &all).unwrap() > 20);
+    agree(&all);
+    assert_eq!(flows::converge(&cx, &all).unwrap(), 0);
+
+    // One goes, comes back, and changes its grants: the same flows as from the whole.
+    flows::shift(&cx, &all, &all[..2]).unwrap();
+    agree(&all[..2]);
+    flows::shift(&cx, &all[1..2], &all[1..]).unwrap();
+    agree(&all);
+    let other = [all[0].clone(), endpoint("b", 2, &[]), all[2].clone()];
+    flows::shift(&cx, &all, &other).unwrap();
+    agree(&other);
+
+    // A flow of somebody else's in the place of one to come is refused, and nothing is changed.
+    let theirs = "cookie=0x9,table=0,priority=180,in_port=104 actions=drop";
+    ovs.ofctl("add-flow", "ovsbr0", &[theirs]);
+    let failure = Report::from(flows::shift(&cx, &[], &[endpoint("d", 4, &[])]).unwrap_err());
+    assert_eq!(failure.kind, Kind::Conflict);
+    assert!(failure.message.contains("cookie=0x9,table=0,priority=180,in_port=104"), "{failure}");
+    ovs.ofctl("del-flows", "ovsbr0", &["table=0,priority=180,in_port=104"]);
+    agree(&other);
+}
+
+#[test]
 fn a_foreign_flow_where_ours_belongs_is_a_conflict_that_names_it() {
     host_test!(Need::Root, Need::Ovs, Need::Program("nft"));
     let ovs = Ovs::start();
@@ -574,4 +622,134 @@ fn a_containers_port_is_added_and_removed_once_and_never_takes_one_of_others() {
     bridge::remove_port(&cx, "oc-a").unwrap();
     assert!(bridge::container_ports(&cx).unwrap().is_empty());
     assert!(!ovs.vsctl(&["list", "interface"]).contains("oc-a"), "its interface is gone, too");
+}
+
+/// What a retirement would take away, and what would stay, of the components in the order of an uninstall.
+fn plan_retirement(ovs: &Ovs, spec: &HostSpec) -> Result<(Vec<String>, Vec<String>), Report> {
+    let cx = Context { host: &ovs.host, spec, progress: &Silent };
+    let mut stages = stages();
+    stages.reverse();
+    let all = engine::plan_retirement(&stages, &cx, false)?;
+    let changes = all.changes.iter().map(|c| format!("{:?} {}: {}", c.action, c.object, c.detail)).collect();
+    Ok((changes, all.kept.iter().map(|k| format!("{}: {}", k.object, k.why)).collect()))
+}
+
+fn retire(ovs: &Ovs, spec: &HostSpec) {
+    let cx = Context { host: &ovs.host, spec, progress: &Silent };
+    for stage in stages().into_iter().rev() {
+        let outcome = stage.retire(&cx, false);
+        assert_eq!(outcome.failure, None);
+    }
+    assert_eq!(plan_retirement(ovs, spec).unwrap().0, [""; 0], "nothing is left to take away");
+}
+
+#[test]
+fn a_retirement_leaves_the_network_as_it_was_before() {
+    host_test!(Need::Root, Need::Ovs, Need::Program("nft"));
+    let ovs = Ovs::start();
+    let spec = HostSpec::default();
+    ovs.vsctl(&["add-br", "br-admin", "--", "set", "bridge", "br-admin", "datapath_type=netdev"]);
+    ovs.ofctl("add-flow", "br-admin", &["table=3,priority=5,tcp,tp_dst=80 actions=drop"]);
+    tool("nft", &["add", "table", "inet", "admin"]);
+    let look = || {
+        [
+            ovs.describe("br-admin"),
+            ovs.ofctl("dump-flows", "br-admin", &[]),
+            ovs.vsctl(&["--columns=name", "list", "interface"]),
+            tool("nft", &["list", "ruleset"]),
+            tool("ip", &["-br", "link"]),
+        ]
+        .map(|text| sorted(&text))
+    };
+    assert_eq!(plan_retirement(&ovs, &spec).unwrap(), (vec![], vec![]), "there is nothing of ours yet");
+    let before = look();
+    apply(&ovs, &spec);
+    let web = Container::create(&ovs, &spec, "web", 1, &[]);
+    tell(&ovs, &[&web]);
+    apply(&ovs, &spec);
+
+    let (changes, kept) = plan_retirement(&ovs, &spec).unwrap();
+    assert!(changes[0].starts_with("Remove flows on ovsbr0: "), "{changes:?}");
+    assert_eq!(
+        changes[1..],
+        [
+            "Remove nftables table inet opdbus, table arp opdbus: ",
+            "Remove bridge ovsbr0: with our 3 ports on it"
+        ]
+    );
+    assert!(kept.iter().all(|k| k.starts_with("net.ipv4.ip_forward")), "{kept:?}");
+    assert_eq!(plan(&ovs, &spec), [""; 0], "a plan changes nothing");
+
+    drop(web);
+    retire(&ovs, &spec);
+    assert_eq!(look(), before);
+    assert!(apply(&ovs, &spec) >= 7, "and it can be made again");
+}
+
+#[test]
+fn a_bridge_with_a_port_or_a_flow_of_others_stays_with_them() {
+    host_test!(Need::Root, Need::Ovs, Need::Program("nft"));
+    let ovs = Ovs::start();
+    let spec = HostSpec::default();
+    apply(&ovs, &spec);
+    // Each of these alone keeps the bridge.
+    let nobody: &[&str] = &["--if-exists", "del-port", "nobody"];
+    for (put, take, says) in [
+        (
+            &["add-port", "ovsbr0", "p1", "--", "set", "interface", "p1", "type=internal"][..],
+            &["del-port", "p1"][..],
+            "the port p1",
+        ),
+        (&["set-controller", "ovsbr0", "ptcp:0:127.0.0.1"], &["del-controller", "ovsbr0"], "its controller"),
+        (
+            &["set", "bridge", "ovsbr0", "external_ids:owner=me"],
+            &["remove", "bridge", "ovsbr0", "external_ids", "owner"],
+            "its external_ids:owner",
+        ),
+        (
+            &["set", "bridge", "ovsbr0", "mcast_snooping_enable=true"],
+            &["set", "bridge", "ovsbr0", "mcast_snooping_enable=false"],
+            "its mcast_snooping_enable",
+        ),
+        (nobody, nobody, ""),
+    ] {
+        ovs.vsctl(put);
+        let (changes, kept) = plan_retirement(&ovs, &spec).unwrap();
+        ovs.vsctl(take);
+        let goes = changes.iter().any(|c| c.starts_with("Remove bridge ovsbr0"));
+        assert_eq!(goes, says.is_empty(), "{says}: {changes:?}");
+        assert!(kept.iter().any(|k| k.contains("yours from now on") && k.contains(says)) != goes, "{kept:?}");
+    }
+    ovs.ofctl("add-flow", "ovsbr0", &["cookie=0x7,table=0,priority=400,icmp6 actions=NORMAL"]);
+    ovs.vsctl(&["add-port", "ovsbr0", "p1", "--", "set", "interface", "p1", "type=internal"]);
+    let theirs = ovs.vsctl(&["list", "port", "p1"]);
+    retire(&ovs, &spec);
+    assert_eq!(ovs.vsctl(&["list-ports", "ovsbr0"]).trim(), "p1");
+    assert_eq!(ovs.vsctl(&["list", "port", "p1"]), theirs);
+    let flows = ovs.ofctl("dump-flows", "ovsbr0", &[]);
+    assert!(flows.contains("cookie=0x7") && !flows.contains("0x6f706462"), "{flows}");
+    assert!(!ovs.vsctl(&["list", "bridge", "ovsbr0"]).contains("opdbus"));
+    // It is someone else's now; one who wants it back does as was said.
+    assert_eq!(try_apply(&ovs, &spec).unwrap_err().kind, Kind::Conflict);
+    ovs.vsctl(&["set", "bridge", "ovsbr0", "external_ids:opdbus=bridge"]);
+    ovs.vsctl(&["set", "port", "ovsbr0", "external_ids:opdbus=bridge"]);
+    assert!(apply(&ovs, &spec) >= 5);
+}
+
+#[test]
+fn a_foreign_bridge_of_our_name_and_one_that_is_not_served_are_not_touched_by_a_retirement() {
+    host_test!(Need::Root, Need::Ovs, Need::Program("nft"));
+    let mut ovs = Ovs::start();
+    let spec = HostSpec::default();
+    ovs.vsctl(&["add-br", "ovsbr0", "--", "set", "bridge", "ovsbr0", "datapath_type=netdev"]);
+    let before = ovs.describe("ovsbr0");
+    retire(&ovs, &spec);
+    assert_eq!(ovs.describe("ovsbr0"), before);
+    ovs.vsctl(&["del-br", "ovsbr0"]);
+
+    apply(&ovs, &spec);
+    ovs.kill_switch();
+    // Whose the flows on it are, nobody can say now.
+    assert_eq!(plan_retirement(&ovs, &spec).unwrap_err().kind, Kind::Unavailable);
+    assert_eq!(ovs.vsctl(&["--no-wait", "list-br"]).trim(), "ovsbr0");
 }

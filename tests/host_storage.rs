@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use opdbus::engine::{self, Component, Context, Host, Outcome, Silent, Stage};
-use opdbus::fault::{Kind, Report};
+use opdbus::fault::{Fault, Kind, Report};
 use opdbus::plugins::PluginsComponent;
 use opdbus::sockets::SocketsComponent;
 use opdbus::spec::{HostSpec, Image};
@@ -95,6 +95,65 @@ fn a_snapshot_is_a_writable_or_read_only_copy_with_the_marker() {
     assert_eq!(subvolume::marker(&copy).unwrap().as_deref(), Some("templates"));
     assert!(std::fs::write(frozen.join("f"), "3").is_err());
     assert!(subvolume::is_read_only(&frozen).unwrap() && !subvolume::is_read_only(&copy).unwrap());
+}
+
+/// The heights of the blocks of a subvolume's tree that are no leaves, from the top, as they are on the disk.
+fn heights(fs: &Btrfs, path: &Path) -> Vec<String> {
+    subvolume::sync(path).unwrap();
+    let id = subvolume::info(path).unwrap().id.to_string();
+    let dump = Command::new("btrfs")
+        .args(["inspect-internal", "dump-tree", "-t", &id])
+        .arg(fs.beside("image"))
+        .output()
+        .unwrap();
+    let text = String::from_utf8(dump.stdout).unwrap();
+    let height = |line: &str| line.split_whitespace().nth(3).map(str::to_owned);
+    text.lines().filter(|l| l.starts_with("node ") && l.contains(" level ")).filter_map(height).collect()
+}
+
+#[test]
+fn a_tree_whose_top_is_nearly_full_is_made_higher_and_nothing_else_of_the_subvolume_changes() {
+    host_test!(Need::Root, Need::Btrfs);
+    let fs = Btrfs::new(256);
+    let path = fs.path().join("template");
+    subvolume::create(&path).unwrap();
+    // A leaf each.
+    for n in 0..430 {
+        let file = path.join(n.to_string());
+        std::fs::write(&file, "").unwrap();
+        rustix::fs::setxattr(&file, "user.long", &[1; 15_000], rustix::fs::XattrFlags::empty()).unwrap();
+    }
+    let before = (everything(&path), std::fs::metadata(&path).unwrap().modified().unwrap());
+    assert_eq!(heights(&fs, &path), ["1"], "a top with all leaves below it");
+    subvolume::deepen(&path).unwrap();
+    assert_eq!(heights(&fs, &path), ["2", "1", "1"], "a top with two blocks below it");
+    subvolume::deepen(&path).unwrap();
+    assert_eq!(heights(&fs, &path), ["2", "1", "1"], "and so it stays");
+    assert_eq!((everything(&path), std::fs::metadata(&path).unwrap().modified().unwrap()), before);
+
+    let small = fs.path().join("small");
+    subvolume::create(&small).unwrap();
+    subvolume::deepen(&small).unwrap();
+    assert_eq!(heights(&fs, &small), Vec::<String>::new());
+}
+
+#[test]
+fn what_was_written_before_a_commit_of_the_file_system_is_on_the_disk_after_it() {
+    host_test!(Need::Root, Need::Btrfs);
+    let fs = Btrfs::new(256);
+    let subvolume_in_it = fs.path().join("subvolume");
+    subvolume::create(&subvolume_in_it).unwrap();
+    std::fs::write(fs.path().join("file"), "what was written").unwrap();
+    subvolume::sync_all(&[&subvolume_in_it, fs.path()]).unwrap();
+    // As after a power cut: what the disk has, and nothing of what the kernel has in memory.
+    let (disk, found) = (fs.beside("disk"), fs.beside("found"));
+    std::fs::copy(fs.beside("image"), &disk).unwrap();
+    std::fs::create_dir(&found).unwrap();
+    let restored = Command::new("btrfs").arg("restore").arg(&disk).arg(&found).output().unwrap();
+    assert!(restored.status.success(), "{}", String::from_utf8_lossy(&restored.stderr));
+    assert_eq!(std::fs::read_to_string(found.join("file")).unwrap(), "what was written");
+    let error = subvolume::sync_all(&[fs.path(), &fs.path().join("gone")]).unwrap_err();
+    assert_eq!(error.kind(), Kind::NotFound, "{error}");
 }
 
 #[test]
@@ -625,4 +684,107 @@ fn the_image_alone_is_made_once_and_neither_hides_nor_overwrites_anything() {
     let (said, status) = image(&spec);
     assert!(status == Some(5) && said.contains("holds no btrfs"), "{said}");
     assert_eq!(std::fs::read(&path).unwrap(), b"thesis");
+}
+
+/// The retirement of the data as planned now.
+fn retirement(cx: &Context<'_>) -> engine::Retirement<opdbus::storage::StorageChange> {
+    let seen = StorageComponent.observe(cx).unwrap();
+    Component::retire(&StorageComponent, cx, &seen, true).unwrap()
+}
+
+/// Makes the first change of the retirement and plans anew, as runs do that are stopped, until nothing is left.
+/// Gives how many were made.
+fn retire_in_steps(cx: &Context<'_>) -> usize {
+    let mut made = 0;
+    while let Some(change) = retirement(cx).changes.first() {
+        StorageComponent.apply(cx, change).unwrap();
+        made += 1;
+        assert!(made < 100, "a change is planned again after it was made: {change:?}");
+    }
+    made
+}
+
+#[test]
+fn a_purge_takes_our_data_with_subvolumes_in_it_and_nothing_of_others() {
+    host_test!(Need::Root, Need::Btrfs);
+    let fs = Btrfs::new(256);
+    let machine = Machine::on(&fs);
+    let cx = Context { host: &machine.host, spec: &machine.spec, progress: &Silent };
+    let storage: [Box<dyn Stage>; 1] = [Box::new(StorageComponent)];
+    engine::apply(&storage, &cx).unwrap();
+    let base = machine.base().to_owned();
+    // As a container's systemd makes them, and as a killed run leaves them.
+    let rootfs = base.join("containers/web-01/rootfs");
+    std::fs::create_dir_all(rootfs.parent().unwrap()).unwrap();
+    subvolume::create(&rootfs).unwrap();
+    subvolume::create(&rootfs.join("machines")).unwrap();
+    subvolume::set_read_only(&rootfs.join("machines"), true).unwrap();
+    std::fs::create_dir(base.join("@snapshots/of")).unwrap();
+    subvolume::snapshot(&rootfs, &base.join("@snapshots/of/web-01"), true).unwrap();
+    subvolume::create(&base.join(".opdbus-new-@x")).unwrap();
+    // Without the data nothing is taken.
+    let seen = StorageComponent.observe(&cx).unwrap();
+    let without = Component::retire(&StorageComponent, &cx, &seen, false).unwrap();
+    assert_eq!((without.changes.len(), without.kept.len()), (0, 1));
+
+    // A snapshot of ours that the admin took, and a link to elsewhere.
+    let theirs = base.join("@state-before");
+    subvolume::snapshot(&base.join("@state"), &theirs, true).unwrap();
+    std::os::unix::fs::symlink("/etc", base.join("etc")).unwrap();
+    let before = everything(&theirs);
+    let whole = retirement(&cx);
+    assert_eq!(whole.kept.len(), 2, "{whole:?}");
+    assert_eq!(retire_in_steps(&cx), whole.changes.len());
+    let mut left: Vec<_> = std::fs::read_dir(&base).unwrap().map(|e| e.unwrap().file_name()).collect();
+    left.sort();
+    assert_eq!(left, ["@state-before", "etc"]);
+    assert_eq!(everything(&theirs), before);
+    subvolume::delete(&theirs).unwrap();
+    std::fs::remove_file(base.join("etc")).unwrap();
+    assert_eq!(retire_in_steps(&cx), 1, "then the base path goes, too");
+    assert!(!base.exists());
+
+    // Something mounted in it would be destroyed with it.
+    engine::apply(&storage, &cx).unwrap();
+    let inside = base.join("containers/mount");
+    std::fs::create_dir(&inside).unwrap();
+    assert!(Command::new("mount").args(["-t", "tmpfs", "none"]).arg(&inside).status().unwrap().success());
+    let _unmount = Unmount(&inside);
+    let seen = StorageComponent.observe(&cx).unwrap();
+    let error = Report::from(Component::retire(&StorageComponent, &cx, &seen, true).unwrap_err());
+    assert_eq!(error.kind, Kind::Conflict, "{error}");
+}
+
+#[test]
+fn a_purge_of_an_image_that_is_stopped_after_each_change_goes_on() {
+    host_test!(Need::Root, Need::Btrfs);
+    let dir = tempfile::tempdir().unwrap();
+    let (base, path) = (dir.path().join("var/base"), dir.path().join("data.btrfs"));
+    let mut machine = Machine::new(&dir.path().join("etc"), &base);
+    machine.spec.btrfs.image = Some(Image { path: path.clone(), size: "256M".parse().unwrap() });
+    let _unmount = Unmount(&base);
+    let cx = Context { host: &machine.host, spec: &machine.spec, progress: &Silent };
+    let storage: [Box<dyn Stage>; 1] = [Box::new(StorageComponent)];
+    engine::apply(&storage, &cx).unwrap();
+    // What the admin put into it keeps it.
+    std::fs::write(base.join("thesis"), "x").unwrap();
+    retire_in_steps(&cx);
+    assert_eq!(std::fs::read(base.join("thesis")).unwrap(), b"x");
+    let kept = retirement(&cx).kept;
+    assert_eq!(kept[0].object, format!("file {}", base.join("thesis").display()));
+    assert!(opdbus::storage::keeps_image(&machine.spec.btrfs, &kept));
+    // So does what comes between the look and the deed.
+    let emptied = std::fs::rename(base.join("thesis"), dir.path().join("thesis"));
+    emptied.unwrap_or_else(|_| std::fs::remove_file(base.join("thesis")).unwrap());
+    let change = retirement(&cx).changes.remove(0);
+    std::fs::write(base.join("late"), "x").unwrap();
+    assert!(StorageComponent.apply(&cx, &change).is_err());
+    std::fs::remove_file(base.join("late")).unwrap();
+
+    let whole = retirement(&cx).changes.len();
+    assert_eq!(retire_in_steps(&cx), whole);
+    assert!(!path.exists() && !path.with_file_name(".opdbus-new-data.btrfs").exists());
+    assert!(!base.exists() || subvolume::marker(&base).unwrap().is_none());
+    let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
+    assert!(!mounts.contains(base.to_str().unwrap()));
 }

@@ -167,6 +167,26 @@ fn one_row(connection: &Connection, sql: &str, parameters: impl rusqlite::Params
 const LAST: i64 = 999;
 
 #[test]
+fn an_entry_that_is_not_synced_by_itself_is_one_of_the_chain_like_any_other() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("ledger.db");
+    Ledger::init(&path, &caller(), Deployment::Traditional).unwrap();
+    let ledger = Ledger::open(&path).unwrap();
+    let ids: Vec<i64> = [
+        ledger.append(&entry(1)).unwrap(),
+        ledger.append_unsynced(&entry(2)).unwrap(),
+        ledger.append(&entry(3)).unwrap(),
+    ]
+    .iter()
+    .map(|entry| entry.id)
+    .collect();
+    assert_eq!(ids, [2, 3, 4]);
+    let verified = Ledger::read(&path, Ledger::verify).unwrap();
+    assert!(verified.whole, "{verified:?}");
+    assert_eq!(verified.entries, 5);
+}
+
+#[test]
 fn one_byte_changed_in_any_column_of_any_entry_is_found_and_the_entry_named() {
     needs_python!();
     let bench = Bench::new(1000);

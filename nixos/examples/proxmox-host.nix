@@ -31,6 +31,20 @@
       ];
     };
 
+    snapshots = {
+      "@state".schedule = "daily";
+      "container/db-01" = {
+        schedule = "hourly";
+        keep.hourly = 48;
+      };
+    };
+
+    # What proves the ledger goes where the journal goes.
+    ledger.checkpoints = {
+      to = "journal";
+      every = "hourly";
+    };
+
     # The daemon stays on the first socket; the containers have the rest.
     numa = {
       enable = true;

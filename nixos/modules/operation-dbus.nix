@@ -37,6 +37,8 @@ in
     ./operation-dbus/storage.nix
     ./operation-dbus/network.nix
     ./operation-dbus/plugins.nix
+    ./operation-dbus/snapshots.nix
+    ./operation-dbus/ledger.nix
     ./operation-dbus/templates.nix
     ./operation-dbus/containers.nix
     ./operation-dbus/numa.nix

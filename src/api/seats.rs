@@ -9,25 +9,32 @@ use std::time::Duration;
 use axum::serve::Listener;
 use tokio::net::{UnixListener, UnixStream};
 
+use crate::metrics::Metrics;
+
 /// The most connections of one user at a time. With the daemon's limit of 1,024 descriptors it takes more users
 /// than a host has to fill it.
 const MOST: u32 = 32;
 
-/// The open connections by user id.
+/// The open connections by user id, and where they are counted.
 #[derive(Debug, Clone, Default)]
-struct Seats(Arc<Mutex<HashMap<u32, u32>>>);
+struct Seats {
+    open: Arc<Mutex<HashMap<u32, u32>>>,
+    counters: Arc<Metrics>,
+}
 
 impl Seats {
     /// Takes one for a user; `None` where all of theirs are taken. Root is not counted.
     fn take(&self, uid: u32) -> Option<Visitor> {
         if uid != 0 {
-            let mut open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
             let taken = open.entry(uid).or_default();
             if *taken == MOST {
+                self.counters.turned_away();
                 return None;
             }
             *taken += 1;
         }
+        self.counters.connected();
         Some(Visitor(Arc::new(Seat { uid, seats: self.clone() })))
     }
 }
@@ -40,7 +47,8 @@ struct Seat {
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        let mut open = self.seats.0.lock().unwrap_or_else(PoisonError::into_inner);
+        self.seats.counters.disconnected();
+        let mut open = self.seats.open.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(taken) = open.get_mut(&self.uid) {
             *taken -= 1;
             if *taken == 0 {
@@ -56,6 +64,18 @@ impl Drop for Seat {
 pub struct Visitor(Arc<Seat>);
 
 impl Visitor {
+    /// Somebody with no right to anything.
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub(super) fn stranger() -> Self {
+        Self(Arc::new(Seat { uid: 65_534, seats: Seats::default() }))
+    }
+
+    /// Root.
+    #[cfg(test)]
+    pub(super) fn root() -> Self {
+        Self(Arc::new(Seat { uid: 0, seats: Seats::default() }))
+    }
+
     /// The user id that the kernel gives for the other end.
     pub fn uid(&self) -> u32 {
         self.0.uid
@@ -70,9 +90,9 @@ pub struct Seated {
 }
 
 impl Seated {
-    /// Seats whoever connects to `listener`.
-    pub fn new(listener: UnixListener) -> Self {
-        Self { listener, seats: Seats::default() }
+    /// Seats whoever connects to `listener`, and counts them.
+    pub fn new(listener: UnixListener, counters: Arc<Metrics>) -> Self {
+        Self { listener, seats: Seats { counters, ..Seats::default() } }
     }
 }
 
@@ -125,7 +145,19 @@ mod tests {
         drop(copy);
         assert!(seats.take(1000).is_some());
         drop(held);
-        assert!(seats.0.lock().unwrap().is_empty(), "nobody is remembered who left");
+        assert!(seats.open.lock().unwrap().is_empty(), "nobody is remembered who left");
+    }
+
+    #[test]
+    fn connections_are_counted_while_they_are_open_and_so_are_those_turned_away() {
+        let seats = Seats::default();
+        let shown = || seats.counters.text(&prometheus_client::registry::Registry::default()).unwrap();
+        let held: Vec<Option<Visitor>> =
+            (0..MOST + 3).map(|_| seats.take(1000)).chain([seats.take(0)]).collect();
+        assert!(shown().contains(&format!("opdbus_api_open_connections {}\n", MOST + 1)), "{}", shown());
+        assert!(shown().contains("opdbus_api_turned_away_connections_total 3\n"), "{}", shown());
+        drop(held);
+        assert!(shown().contains("opdbus_api_open_connections 0\n"), "{}", shown());
     }
 
     #[test]

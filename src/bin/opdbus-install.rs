@@ -6,15 +6,17 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use opdbus::cli::args::install::Arguments;
-use opdbus::cli::{Out, TerminalProgress, finish, init_logging};
+use opdbus::cli::{Out, TerminalProgress, answers, finish, init_logging};
 use opdbus::engine::Host;
 use opdbus::fault::{Kind, Report};
 use opdbus::install::{
-    Installer, NIXOS_ADVICE, Request, STEPS, StepOutcome, StepResult, Watcher, nix_config, write_new,
+    Installer, NIXOS_ADVICE, Request, STEPS, StepOutcome, StepResult, UninstallPlan, Uninstaller, Watcher,
+    nix_config, write_new,
 };
 use opdbus::paths::Paths;
+use opdbus::plan_text;
 use opdbus::run::Runner;
-use serde_json::json;
+use opdbus::uplink;
 
 struct Lines {
     out: Out,
@@ -57,6 +59,9 @@ fn main() -> ExitCode {
 
 fn run(arguments: Arguments) -> Result<(), Report> {
     let out = Out { json: arguments.json };
+    if arguments.uninstall {
+        return uninstall(&arguments, out);
+    }
     let beside = std::env::current_exe().ok().and_then(|program| program.parent().map(PathBuf::from));
     let request = Request {
         bin_dir: arguments.bin_dir.or(beside),
@@ -65,6 +70,7 @@ fn run(arguments: Arguments) -> Result<(), Report> {
         base_path: arguments.base_path,
         btrfs_image: arguments.btrfs_image,
         rootfs: arguments.rootfs,
+        uplink: arguments.uplink,
     };
     let host = Host { paths: Paths::from_env(), run: Runner::default() };
     if let Some(path) = arguments.generate_nix_config {
@@ -79,7 +85,7 @@ fn run(arguments: Arguments) -> Result<(), Report> {
     let mut installer = Installer::new(&host, &request, &progress)?;
     let detected = installer.detected.clone();
     if detected.nixos {
-        out.answer(&detected, |_| NIXOS_ADVICE.to_owned());
+        out.answer(&answers::Installation::NixOs(detected), |_| NIXOS_ADVICE.to_owned());
         return Ok(());
     }
     out.note(&format!(
@@ -100,12 +106,19 @@ fn run(arguments: Arguments) -> Result<(), Report> {
                 .map(|s| format!("[{:2}/{STEPS}] {}\n{}\n", s.number, s.title, result_text(s, "to do")))
                 .collect::<String>()
         });
+        match installer.plan_uplink(arguments.within) {
+            Some(Ok(planned)) => out.note(&uplink::text::status(&planned)),
+            Some(Err(report)) => out.note(&format!("the uplink cannot be planned yet: {report}")),
+            None => {}
+        }
         return Ok(());
     }
     if !arguments.yes && !detected.upgrade {
         confirm()?;
     }
     let steps = installer.run(&Lines { out })?;
+    // Last of all: all is installed, should somebody have to come back by the console.
+    let moved = installer.move_uplink(arguments.within);
     drop(progress);
     out.answer(&steps, |steps| {
         let changes: usize = steps
@@ -117,17 +130,21 @@ fn run(arguments: Arguments) -> Result<(), Report> {
             n => format!("Installed: {n} changes. Next: op-dbus container list, op-dbus --help"),
         }
     });
+    if let Some(moved) = moved {
+        let status = moved?;
+        out.note(&uplink::text::status(&status));
+    }
     Ok(())
 }
 
 fn generate_nix_config(path: &Path, host: &Host, request: &Request, out: Out) -> Result<(), Report> {
     let nix = nix_config(host, request)?;
     if path.as_os_str() == "-" {
-        out.answer(&json!({ "nix": nix }), |_| nix.clone());
+        out.answer(&answers::Nix { nix }, |made| made.nix.clone());
         return Ok(());
     }
     let written = write_new(path, &nix)?;
-    out.answer(&json!({ "path": path, "written": written }), |_| {
+    out.answer(&answers::WrittenNix { path: path.to_owned(), written }, |_| {
         let verb = if written { "Wrote" } else { "Nothing to write: as it should be is" };
         format!(
             "{verb} {}. On NixOS, import it beside the module; docs/nixos.md is the guide.",
@@ -138,15 +155,93 @@ fn generate_nix_config(path: &Path, host: &Host, request: &Request, out: Out) ->
 }
 
 fn confirm() -> Result<(), Report> {
-    let refused = || {
-        Report::new(Kind::Invalid, "the installation was not confirmed")
-            .with_next("answer y, or give --yes; --plan shows the steps")
-    };
+    let answer = ask("Install operation-dbus on this host? [y/N] ");
+    if is_yes(answer.as_deref()) {
+        return Ok(());
+    }
+    Err(Report::new(Kind::Invalid, "the installation was not confirmed")
+        .with_next("answer y, or give --yes; --plan shows the steps"))
+}
+
+/// Asks a person, on standard error; `None` where nobody is there.
+fn ask(question: &str) -> Option<String> {
     let mut err = std::io::stderr().lock();
     let mut answer = String::new();
-    write!(err, "Install operation-dbus on this host? [y/N] ")
+    write!(err, "{question}")
         .and_then(|()| err.flush())
         .and_then(|()| std::io::stdin().read_line(&mut answer))
-        .map_err(|_| refused())?;
-    if matches!(answer.trim(), "y" | "Y" | "yes") { Ok(()) } else { Err(refused()) }
+        .ok()?;
+    Some(answer.trim().to_owned())
+}
+
+fn is_yes(answer: Option<&str>) -> bool {
+    matches!(answer, Some("y" | "Y" | "yes"))
+}
+
+fn uninstall(arguments: &Arguments, out: Out) -> Result<(), Report> {
+    let host = Host { paths: Paths::from_env(), run: Runner::default() };
+    if !rustix::process::geteuid().is_root() && !Installer::is_nixos(&host) {
+        return Err(Report::new(Kind::Denied, "only root can see what is there and take it away")
+            .with_next("run it as root"));
+    }
+    let progress = TerminalProgress::new(out.json);
+    let uninstaller = Uninstaller::new(&host, arguments.prefix.clone(), arguments.purge, &progress)?;
+    let plan = uninstaller.plan()?;
+    if arguments.plan || plan.changes.is_empty() {
+        drop(progress);
+        out.answer(&plan, plan_of_uninstall);
+        return Ok(());
+    }
+    if arguments.yes {
+        if let Some(destroyed) = &plan.destroys {
+            out.note(&destroyed.text());
+        }
+    } else {
+        confirm_uninstall(&plan)?;
+    }
+    let done = uninstaller.run(&plan, &|change| out.note(&plan_text::sentence(change)))?;
+    drop(progress);
+    out.answer(&done, |done| {
+        let what = if done.purge { "Uninstalled, with its data" } else { "Uninstalled" };
+        format!("{}{what}: {} changes.", kept(&plan), done.applied.len())
+    });
+    Ok(())
+}
+
+fn kept(plan: &UninstallPlan) -> String {
+    plan.kept.iter().map(|kept| format!("= {} stays: {}\n", kept.object, kept.why)).collect()
+}
+
+fn plan_of_uninstall(plan: &UninstallPlan) -> String {
+    let kept = kept(plan);
+    if plan.changes.is_empty() {
+        return format!(
+            "{kept}Nothing to uninstall: there is nothing of operation-dbus on this host{}.",
+            if kept.is_empty() { "" } else { " but what stays" }
+        );
+    }
+    let destroyed = plan.destroys.as_ref().map(|destroyed| destroyed.text() + "\n").unwrap_or_default();
+    format!("{destroyed}{}\n{kept}", plan_text::planned(&plan.changes))
+}
+
+/// A purge is confirmed by the name of the host, so that it is not done on the wrong one by habit.
+fn confirm_uninstall(plan: &UninstallPlan) -> Result<(), Report> {
+    let declined = |next: String| {
+        Report::new(Kind::Invalid, "nothing was changed: it was not confirmed").with_next(next)
+    };
+    let Some(destroyed) = &plan.destroys else {
+        let answer = ask("Take operation-dbus off this host? Its containers stop, its data stays. [y/N] ");
+        return if is_yes(answer.as_deref()) {
+            Ok(())
+        } else {
+            Err(declined("answer y, or give --yes; --plan shows what goes".into()))
+        };
+    };
+    let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let answer =
+        ask(&format!("{}\nType the name of this host ({name}) to destroy that data: ", destroyed.text()));
+    if answer.as_deref() == Some(&name) {
+        return Ok(());
+    }
+    Err(declined(format!("type {name}, or give --yes with --purge; without --purge the data stays")))
 }

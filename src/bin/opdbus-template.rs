@@ -1,17 +1,17 @@
 //! The helper for container templates.
 
+use std::fs::File;
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
 use opdbus::cli::args::template::{Command, Program};
-use opdbus::cli::{Common, TerminalProgress, component_verb, finish, init_logging};
+use opdbus::cli::{Common, TerminalProgress, answers, component_verb, finish, given, init_logging};
 use opdbus::engine::{Context, Lock, Stage};
 use opdbus::fault::{Kind, Report};
 use opdbus::name::TemplateName;
 use opdbus::templates::{self, TemplatesComponent};
-use serde_json::json;
 
 /// How long it waits for another run to end before it gives up.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -37,7 +37,7 @@ fn run(common: &Common, command: Command) -> Result<(), Report> {
         Command::Component(_) => {}
         Command::List => {
             let all = templates::list(&cx.tree())?;
-            out.answer(&json!({ "templates": all }), |_| templates::text::table(&all));
+            out.answer(&answers::Templates { templates: all }, |all| templates::text::table(&all.templates));
         }
         Command::Build { name, wish } => {
             let (declaration, origin) = templates::requested(&spec, &name, &wish.wish()?)?;
@@ -46,20 +46,39 @@ fn run(common: &Common, command: Command) -> Result<(), Report> {
             drop(progress);
             out.answer(&record, |r| templates::text::sentence("built", r));
         }
+        Command::Import { name, file, max_size } => {
+            let from = File::from(given(&file)?);
+            let record = templates::import(&cx, &name, from, max_size.0, || {
+                Ok(Lock::take(&host.paths.lock(), PATIENCE)?)
+            })?;
+            drop(progress);
+            out.answer(&record, templates::text::imported);
+        }
         Command::Refresh { name } => {
             let _lock = lock()?;
             let record = templates::refresh(&cx, &name)?;
             drop(progress);
             out.answer(&record, |r| templates::text::sentence("refreshed", r));
         }
+        Command::Generations { name } => {
+            let all = templates::generations(&cx.tree(), &name)?;
+            out.answer(&answers::Generations { generations: all }, |all| {
+                templates::text::generations(&all.generations)
+            });
+        }
+        Command::Rollback { name, generation } => {
+            let _lock = lock()?;
+            let record = templates::rollback(&cx, &name, generation.as_deref())?;
+            out.answer(&record, |r| templates::text::sentence("now in use:", r));
+        }
         Command::Remove { name, force, yes } => {
             if !yes && !confirmed(&name, out.json)? {
-                out.answer(&json!({ "removed": false }), |_| "nothing removed".into());
+                out.answer(&answers::Removed { removed: false }, |_| "nothing removed".into());
                 return Ok(());
             }
             let _lock = lock()?;
             templates::remove(&cx, &name, force)?;
-            out.answer(&json!({ "removed": true }), |_| format!("removed template {name}"));
+            out.answer(&answers::Removed { removed: true }, |_| format!("removed template {name}"));
         }
     }
     Ok(())

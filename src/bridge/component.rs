@@ -6,13 +6,15 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::ovsdb::{Client, map, rows, select, set, strings};
+use super::retire::{self, Removal, Whose};
 use super::view::{Link, PortRow, View, connect, links};
 use super::{
     BridgeError, Kernel, MESH_MAC, MESH_OFPORT, MESH_PORT, OUR_VLAN, SOCKET_MAC, SOCKET_OFPORT, SOCKET_PORT,
     TAG, TAG_GATEWAY, foreign_bridge,
 };
 use crate::deployment::Deployment;
-use crate::engine::{Action, Change, Component, Context};
+use crate::engine::{Action, Change, Component, Context, Retirement};
+use crate::fault::Report;
 use crate::mac::MacAddr;
 use crate::run::Invocation;
 use crate::spec::{Datapath, HostSpec};
@@ -26,6 +28,10 @@ const FAIL_MODE: &str = "secure";
 /// The datapath that needs no kernel module, as the database calls it.
 const USERSPACE: &str = "netdev";
 
+/// How many flows on the bridge are not ours; `None` where it cannot be said. The room of flows is above this one, so it
+/// is handed in.
+pub type ForeignFlows = fn(&Context<'_>) -> Result<Option<usize>, Report>;
+
 /// The bridge, the host's ports on it, and the gateway address.
 #[derive(Debug, Clone)]
 pub struct BridgeComponent {
@@ -33,12 +39,14 @@ pub struct BridgeComponent {
     pub kernel: Kernel,
     /// How long `ovs-vswitchd` may take to make what the database asks for.
     pub patience: Duration,
+    /// How many flows of others there are, which keep the bridge from being removed.
+    pub foreign_flows: ForeignFlows,
 }
 
 impl Default for BridgeComponent {
     fn default() -> Self {
         // It takes milliseconds; after a boot it may still be starting.
-        Self { kernel: Kernel::default(), patience: Duration::from_secs(10) }
+        Self { kernel: Kernel::default(), patience: Duration::from_secs(10), foreign_flows: |_| Ok(None) }
     }
 }
 
@@ -57,6 +65,9 @@ pub struct Seen {
     networks: Vec<(Ipv4Net, String)>,
     #[serde(skip)]
     has_kernel_datapath: bool,
+    /// What an uninstall has to know.
+    #[serde(skip)]
+    whose: Whose,
 }
 
 /// The bridge.
@@ -158,6 +169,8 @@ pub enum BridgeChange {
     },
     /// Bring the host's port up.
     Up,
+    /// Take something of it away.
+    Remove(Removal),
 }
 
 impl Change for BridgeChange {
@@ -167,6 +180,7 @@ impl Change for BridgeChange {
                 Action::Create
             }
             Self::Set { .. } | Self::SetPort { .. } | Self::Gateway { .. } | Self::Up => Action::Update,
+            Self::Remove(removal) => removal.action(),
         }
     }
     fn object(&self) -> String {
@@ -175,6 +189,7 @@ impl Change for BridgeChange {
             Self::CreatePort { port, .. } | Self::SetPort { port, .. } => format!("port {}", port.name),
             Self::Gateway { address, .. } => format!("address {address} on {SOCKET_PORT}"),
             Self::Up => format!("interface {SOCKET_PORT}"),
+            Self::Remove(removal) => removal.object(),
         }
     }
     fn detail(&self) -> String {
@@ -189,6 +204,7 @@ impl Change for BridgeChange {
             Self::Gateway { former: None, .. } => String::new(),
             Self::Gateway { former: Some(former), .. } => format!("instead of {former}"),
             Self::Up => "up".into(),
+            Self::Remove(removal) => removal.detail(),
         }
     }
 }
@@ -218,6 +234,7 @@ impl Component for BridgeComponent {
         let mut seen = Seen {
             networks: self.kernel.networks()?,
             has_kernel_datapath: self.kernel.has_datapath(),
+            whose: retire::whose(&view, bridge, &links),
             ..Seen::default()
         };
         match view.bridges.get(bridge) {
@@ -331,12 +348,26 @@ impl Component for BridgeComponent {
                 cx.host.run.run(&Invocation::new("ip").args(["link", "set", SOCKET_PORT, "up"]))?;
                 Ok(())
             }
+            BridgeChange::Remove(removal) => Ok(removal.apply(&mut client, self.patience)?),
         }
+    }
+
+    fn retire(
+        &self,
+        cx: &Context<'_>,
+        seen: &Seen,
+        _: bool,
+    ) -> Result<Retirement<BridgeChange>, BridgeError> {
+        // Without a bridge there is nobody to ask.
+        let flows =
+            if seen.bridge.is_some() { (self.foreign_flows)(cx).map_err(BridgeError::Flows)? } else { None };
+        let Retirement { changes, kept } = retire::retirement(&cx.spec.ovs.bridge, &seen.whose, flows)?;
+        Ok(Retirement { changes: changes.into_iter().map(BridgeChange::Remove).collect(), kept })
     }
 }
 
 /// Whether `ovs-vswitchd` made the device behind a row that it took over.
-fn made(client: &mut Client, name: &str) -> Result<(), BridgeError> {
+pub(super) fn made(client: &mut Client, name: &str) -> Result<(), BridgeError> {
     let results =
         client.transact(&[select("Interface", &json!([["name", "==", name]]), &["ofport", "error"])])?;
     let row = rows(results.first()).next().unwrap_or(&Value::Null);

@@ -64,7 +64,7 @@ impl Kernel {
 }
 
 /// One line of `/proc/net/route`. An address is a number as it lies in memory.
-fn network(line: &str) -> Option<(Ipv4Net, String)> {
+pub(super) fn network(line: &str) -> Option<(Ipv4Net, String)> {
     let fields: Vec<&str> = line.split_whitespace().collect();
     let address = |field: &str| u32::from_str_radix(field, 16).ok().map(|n| Ipv4Addr::from(n.to_ne_bytes()));
     let interface = *fields.first()?;

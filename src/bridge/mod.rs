@@ -2,20 +2,28 @@
 //! ports of containers. What the bridge does with a packet is the room `flows`.
 
 mod component;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 mod kernel;
 pub mod ovsdb;
 mod port;
+mod retire;
+mod uplink;
 mod view;
 
 use crate::deployment::Deployment;
 use crate::engine::Context;
-use crate::fault::{Fault, Kind};
+use crate::fault::{Fault, Kind, Report};
 use crate::mac::MacAddr;
 use crate::run::RunError;
 
-pub use component::{BridgeChange, BridgeComponent, Seen, SeenBridge, SeenPort};
+pub use component::{BridgeChange, BridgeComponent, ForeignFlows, Seen, SeenBridge, SeenPort};
 pub use kernel::Kernel;
-pub use port::{ContainerPort, Port, add_port, container_ports, remove_port, renew_port};
+pub use port::{
+    ContainerPort, NO_DEVICE, Port, add_port, clear_port, container_ports, remove_lost_port, remove_port,
+};
+pub use retire::Removal;
+pub use uplink::{UPLINK_OFPORT, add_uplink, bridge_with_port, remove_uplink, uplink};
 
 use ovsdb::OvsdbError;
 
@@ -96,6 +104,14 @@ pub enum BridgeError {
     /// The kernel's datapath was asked for.
     #[error("the host spec asks for the kernel's datapath, and this kernel has no openvswitch module")]
     NoKernelDatapath,
+    /// The flows on the bridge could not be counted.
+    #[error("{}", .0.message)]
+    Flows(Report),
+    /// `ovs-vswitchd` does not serve the bridge, so that nobody can say whose flows are on it.
+    #[error(
+        "the bridge {0} cannot be removed: ovs-vswitchd does not serve it, so it cannot be seen whether others have flows on it"
+    )]
+    NotServed(String),
     /// There is no bridge to put a port on.
     #[error("there is no bridge {0}")]
     NoBridge(String),
@@ -115,7 +131,8 @@ impl Fault for BridgeError {
             Self::Ovsdb(error) => error.kind(),
             Self::Run(error) => error.kind(),
             Self::InTheWay { .. } | Self::Overlap { .. } => Kind::Conflict,
-            Self::NoKernelDatapath => Kind::Unavailable,
+            Self::NoKernelDatapath | Self::NotServed(_) => Kind::Unavailable,
+            Self::Flows(report) => report.kind,
             Self::NoBridge(_) => Kind::NotFound,
             Self::Read { .. } | Self::Answer { .. } | Self::Port { .. } => Kind::Failed,
         }
@@ -135,6 +152,8 @@ impl Fault for BridgeError {
             }
             Self::NoBridge(_) => Some("`opdbus-bridge apply` makes it".into()),
             Self::Port { .. } => Some("see /var/log/openvswitch/ovs-vswitchd.log".into()),
+            Self::NotServed(_) => Some("start Open vSwitch and try again".into()),
+            Self::Flows(report) => report.next.clone(),
             Self::Read { .. } | Self::Answer { .. } => None,
         }
     }

@@ -126,6 +126,12 @@ impl Client {
         Ok(Self { path: path.to_owned(), stream: BufReader::new(stream), last_id: 0 })
     }
 
+    /// Over a connection that is there.
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub(super) fn over(stream: UnixStream) -> Self {
+        Self { path: PathBuf::new(), stream: BufReader::new(stream), last_id: 0 }
+    }
+
     fn io(&self, source: std::io::Error) -> OvsdbError {
         OvsdbError::Io { path: self.path.clone(), source }
     }

@@ -1,5 +1,5 @@
-//! The ports of containers: in the database from a container's creation to its deletion, whether it
-//! runs or not. `ovs-vswitchd` picks the device up when LXC makes it, and nobody waits for that.
+//! The ports of containers: on the bridge while the container runs. `ovs-vswitchd` tries the devices that are not there
+//! again at every change of the database; with a thousand containers that do not run it would do little else.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -30,9 +30,12 @@ pub struct ContainerPort {
     pub container: String,
     /// The OpenFlow number that was asked for.
     pub requested: Option<i64>,
-    /// The one it has; none or -1 while the device is not there.
+    /// The one it has: none until `ovs-vswitchd` has seen the port, [`NO_DEVICE`] where there is no device for it.
     pub ofport: Option<i64>,
 }
+
+/// The number of a port that `ovs-vswitchd` finds no device for (ovs-vswitchd.conf.db(5), table Interface, `ofport`).
+pub const NO_DEVICE: i64 = -1;
 
 /// The containers' ports on the bridge, by interface. Empty where there is no bridge of ours.
 pub fn container_ports(cx: &Context<'_>) -> Result<BTreeMap<String, ContainerPort>, BridgeError> {
@@ -103,10 +106,39 @@ pub fn add_port(cx: &Context<'_>, port: &Port) -> Result<(), BridgeError> {
 /// Takes a container's port off the bridge. One that is not there is no error; one that is not a
 /// container's of ours is.
 pub fn remove_port(cx: &Context<'_>, interface: &str) -> Result<(), BridgeError> {
+    remove(cx, interface, &[]).map(drop)
+}
+
+/// Takes a container's port off the bridge unless it has a device: the container may have been started since the port
+/// was seen without one.
+pub fn remove_lost_port(cx: &Context<'_>, interface: &str) -> Result<(), BridgeError> {
+    let lost = json!({ "op": "wait", "table": "Interface", "timeout": 0, "until": "==", "columns": ["ofport"],
+        "where": [["name", "==", interface]], "rows": [{ "ofport": NO_DEVICE }] });
+    match remove(cx, interface, &[lost]) {
+        Err(BridgeError::Ovsdb(OvsdbError::Refused { .. })) => Ok(()),
+        other => other.map(drop),
+    }
+}
+
+/// Makes sure that a container whose device is about to come has no port left from its last run, and that
+/// `ovs-vswitchd` has let go of it: it would keep listening on the device of that run, which is gone.
+pub fn clear_port(cx: &Context<'_>, interface: &str) -> Result<(), BridgeError> {
+    if remove(cx, interface, &[])? {
+        // Taken off and put back in one breath would be no change to ovs-vswitchd.
+        Client::connect(&cx.host.paths.ovsdb)?.transact_and_settle(&[], RENEWAL)?;
+    }
+    Ok(())
+}
+
+/// How long ovs-vswitchd may take to let go of a device.
+const RENEWAL: Duration = Duration::from_secs(10);
+
+/// Whether there was one. `conditions` are operations that have to hold.
+fn remove(cx: &Context<'_>, interface: &str, conditions: &[Value]) -> Result<bool, BridgeError> {
     let mut client = Client::connect(&cx.host.paths.ovsdb)?;
     let condition = json!([["name", "==", interface]]);
     let results = client.transact(&[select("Port", &condition, &["_uuid", "external_ids"])])?;
-    let Some(row) = rows(results.first()).next() else { return Ok(()) };
+    let Some(row) = rows(results.first()).next() else { return Ok(false) };
     if super::ovsdb::texts(&row["external_ids"]).get(TAG).map(String::as_str) != Some("container") {
         return Err(not_ours(interface));
     }
@@ -115,25 +147,11 @@ pub fn remove_port(cx: &Context<'_>, interface: &str) -> Result<(), BridgeError>
     };
     let port: Value = json!(["uuid", id]);
     // A port that no bridge refers to is removed by the database, and its interface with it.
-    client.transact(&[json!({ "op": "mutate", "table": "Bridge",
+    let mutation = json!({ "op": "mutate", "table": "Bridge",
         "where": [["ports", "includes", ["set", [port]]]],
-        "mutations": [["ports", "delete", ["set", [port]]]] })])?;
-    Ok(())
-}
-
-/// How long ovs-vswitchd may take to let go of a device.
-const RENEWAL: Duration = Duration::from_secs(10);
-
-/// Puts a container's port on the bridge for a device that is about to come. In userspace it is taken off first:
-/// Open vSwitch otherwise keeps listening on the device of the last run, which is gone, and the new one of the
-/// same name is never heard.
-pub fn renew_port(cx: &Context<'_>, port: &Port) -> Result<(), BridgeError> {
-    if super::userspace(cx)? {
-        remove_port(cx, &port.interface)?;
-        // Taken off and put back in one breath would be no change to ovs-vswitchd.
-        Client::connect(&cx.host.paths.ovsdb)?.transact_and_settle(&[], RENEWAL)?;
-    }
-    add_port(cx, port)
+        "mutations": [["ports", "delete", ["set", [port]]]] });
+    client.transact(&[conditions, &[mutation]].concat())?;
+    Ok(true)
 }
 
 fn belongs_to(port: &PortRow, container: &ContainerName) -> bool {

@@ -22,13 +22,32 @@ pub(super) fn connect(paths: &Paths) -> Result<Option<Client>, OvsdbError> {
     }
 }
 
+/// The columns of a bridge that we never set.
+const SETTINGS: [&str; 12] = [
+    "controller",
+    "mirrors",
+    "netflow",
+    "sflow",
+    "ipfix",
+    "auto_attach",
+    "flow_tables",
+    "flood_vlans",
+    "other_config",
+    "stp_enable",
+    "rstp_enable",
+    "mcast_snooping_enable",
+];
+
 /// A bridge in the database.
 #[derive(Debug, Clone)]
 pub(super) struct BridgeRow {
+    pub(super) id: String,
     pub(super) ports: Vec<String>,
     pub(super) datapath_type: String,
     pub(super) fail_mode: String,
     pub(super) protocols: Vec<String>,
+    /// The columns that are set, of those that we leave alone.
+    pub(super) settings: Vec<&'static str>,
     pub(super) tags: BTreeMap<String, String>,
 }
 
@@ -55,12 +74,10 @@ impl View {
     /// Reads it all.
     pub(super) fn read(client: &mut Client) -> Result<Self, OvsdbError> {
         let columns = ["_uuid", "name", "type", "mac", "ofport", "ofport_request", "external_ids"];
+        let own = ["_uuid", "name", "ports", "datapath_type", "fail_mode", "protocols", "external_ids"];
+        let of_bridge: Vec<&str> = own.into_iter().chain(SETTINGS).collect();
         let results = client.transact(&[
-            select(
-                "Bridge",
-                &json!([]),
-                &["name", "ports", "datapath_type", "fail_mode", "protocols", "external_ids"],
-            ),
+            select("Bridge", &json!([]), &of_bridge),
             select("Port", &json!([]), &["_uuid", "name", "tag", "external_ids"]),
             select("Interface", &json!([]), &columns),
         ])?;
@@ -90,11 +107,28 @@ fn bridge(row: &Value) -> BridgeRow {
     let mut protocols = strings(&row["protocols"]);
     protocols.sort();
     BridgeRow {
+        id: uuid(&row["_uuid"]).unwrap_or_default().to_owned(),
         ports: super::ovsdb::members(&row["ports"]).into_iter().filter_map(uuid).map(str::to_owned).collect(),
         datapath_type: string(&row["datapath_type"]),
         fail_mode: string(&row["fail_mode"]),
         protocols,
+        settings: SETTINGS
+            .into_iter()
+            .filter(|column| is_set(&row[*column]))
+            // The address that it has with an uplink is not a setting of others.
+            .filter(|column| *column != "other_config" || !texts(&row["other_config"]).keys().eq(["hwaddr"]))
+            .collect(),
         tags: texts(&row["external_ids"]),
+    }
+}
+
+/// Whether a column has another value than its default: an empty set or map, or false.
+fn is_set(value: &Value) -> bool {
+    match value {
+        Value::Null => false,
+        Value::Bool(on) => *on,
+        Value::Array(parts) => !matches!(parts.as_slice(), [_, Value::Array(members)] if members.is_empty()),
+        _ => true,
     }
 }
 

@@ -6,11 +6,14 @@ use std::time::{Duration, Instant};
 use clap::{Args, Subcommand};
 use serde_json::json;
 
+use super::answers::Planned;
 use super::output::{Out, TerminalProgress};
 use crate::deployment::Deployment;
+use crate::drift;
 use crate::engine::{self, Context, Host, Lock, PlannedChange, Stage};
 use crate::fault::Report;
 use crate::ledger::{self, Caller, Ledger, NewEntry, Via};
+use crate::ops::{Effect, said};
 use crate::paths::Paths;
 use crate::plan_text;
 use crate::run::Runner;
@@ -69,27 +72,50 @@ fn record(
     outcome: &engine::Outcome,
     took: Duration,
 ) -> Result<(), Report> {
-    let path = cx.tree().ledger();
-    if (outcome.changes() == 0 && outcome.failure().is_none()) || !path.exists() {
+    if outcome.changes() == 0 && outcome.failure().is_none() {
         return Ok(());
     }
     let names: Vec<&str> = stages.iter().map(|stage| stage.name()).collect();
     let changes: Vec<&str> =
         outcome.components.iter().flat_map(|c| &c.applied).map(|change| change.object.as_str()).collect();
     let arguments = json!({ "components": names, "changes": changes });
-    let entry = NewEntry::call(ledger::Call {
-        operation: "apply",
-        target: &names.join(","),
-        caller: &Caller::this_process(Via::Helper),
-        arguments: arguments.as_object().cloned().unwrap_or_default(),
-        outcome: outcome
-            .failure()
-            .map_or(ledger::Outcome::Ok, |report| ledger::Outcome::Failed(report.message.clone())),
-        duration: took,
-        deployment: Deployment::read(&cx.host.paths.etc),
-    });
-    Ledger::open(&path)?.append(&entry)?;
-    Ok(())
+    let ended = outcome
+        .failure()
+        .map_or(ledger::Outcome::Ok, |report| ledger::Outcome::Failed(report.message.clone()));
+    record_call(cx, "apply", &names.join(","), &arguments, &ended, took)
+}
+
+/// Writes what a helper did to the ledger, where there is one, and to the log.
+pub fn record_call(
+    cx: &Context<'_>,
+    operation: &str,
+    target: &str,
+    arguments: &serde_json::Value,
+    outcome: &ledger::Outcome,
+    took: Duration,
+) -> Result<(), Report> {
+    let path = cx.tree().ledger();
+    let caller = Caller::this_process(Via::Helper);
+    let entry = || -> Result<Option<i64>, Report> {
+        if !path.exists() {
+            return Ok(None);
+        }
+        let entry = NewEntry::call(ledger::Call {
+            operation,
+            target,
+            caller: &caller,
+            arguments: arguments.as_object().cloned().unwrap_or_default(),
+            outcome: outcome.clone(),
+            duration: took,
+            deployment: Deployment::read(&cx.host.paths.etc),
+        });
+        Ok(Some(Ledger::open(&path)?.append(&entry)?.id))
+    };
+    let written = entry();
+    let entry = written.as_ref().ok().copied().flatten();
+    let effect = Effect::Change;
+    said::Ended { operation, target, caller: &caller, effect, outcome, took, entry }.say();
+    written.map(drop)
 }
 
 /// Runs a verb over a helper's components.
@@ -103,12 +129,12 @@ pub fn component_verb(stages: &[Box<dyn Stage>], verb: Verb, common: &Common) ->
         Verb::Plan => {
             let changes = engine::plan(stages, &cx)?;
             drop(progress);
-            out.answer(&json!({ "changes": changes }), |_| plan_text::planned(&changes));
+            out.answer(&Planned { changes }, |planned| plan_text::planned(&planned.changes));
         }
         Verb::Apply => {
             let started = Instant::now();
             let _lock = Lock::take(&host.paths.lock(), PATIENCE)?;
-            let outcome = engine::apply(stages, &cx)?;
+            let outcome = drift::apply(stages, &cx)?;
             let recorded = record(stages, &cx, &outcome, started.elapsed());
             drop(progress);
             let applied: Vec<PlannedChange> =

@@ -8,6 +8,7 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::engine::Progress;
@@ -21,8 +22,9 @@ pub struct Out {
 }
 
 impl Out {
-    /// Prints an answer: as JSON, or as `text` makes it for a person.
-    pub fn answer<T: Serialize>(&self, value: &T, text: impl FnOnce(&T) -> String) {
+    /// Prints an answer: as JSON, or as `text` makes it for a person. What it is made of is what `op-dbus schema` shows:
+    /// see `cli::schema`.
+    pub fn answer<T: Serialize + JsonSchema>(&self, value: &T, text: impl FnOnce(&T) -> String) {
         if self.json {
             // The types printed are our own; a failure here is a broken pipe's cousin, not the user's.
             println_or_stop(&serde_json::to_string_pretty(value).unwrap_or_default());
@@ -50,12 +52,27 @@ impl Out {
     }
 }
 
+/// Prints what a command left, each to the stream it was for.
+pub(super) fn streams(out: &str, err: &str) {
+    if std::io::stdout().lock().write_all(out.as_bytes()).is_err() {
+        std::process::exit(0);
+    }
+    // Nowhere is left to report that standard error is closed.
+    let _ = std::io::stderr().lock().write_all(err.as_bytes());
+}
+
 /// Prints a line; a reader that went away (`| head`) ends the program quietly.
 fn println_or_stop(line: &str) {
     let mut out = std::io::stdout().lock();
     if writeln!(out, "{line}").and_then(|()| out.flush()).is_err() {
         std::process::exit(0);
     }
+}
+
+/// Prints an answer to standard error, where standard output is for something else.
+pub(super) fn aside(text: &str) {
+    // Whoever closed it does not want to know.
+    let _ = writeln!(std::io::stderr(), "{}", text.trim_end_matches('\n'));
 }
 
 /// Prints a failure to standard error, as JSON with `--json`, and gives the exit status.
@@ -70,19 +87,6 @@ pub fn finish(json: bool, result: Result<(), Report>) -> ExitCode {
         writeln!(err, "error: {report}")
     };
     ExitCode::from(report.kind.exit_code())
-}
-
-/// Starts logging to standard error as `RUST_LOG` says; warnings only by default.
-pub fn init_logging() {
-    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
-    // Fails only where logging was started already.
-    let _ = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
-        .without_time()
-        .try_init();
 }
 
 /// Progress on the terminal: a line that moves where there is one, else a line now and then.

@@ -12,11 +12,16 @@ use crate::engine::Context;
 use crate::name::ContainerName;
 use crate::paths::Tree;
 use crate::run::{Invocation, Output};
+use crate::systemd::{self, SystemdError};
 
 /// A container system.
 pub trait Backend: Send + Sync {
     /// The containers of ours that run.
     fn running(&self, cx: &Context<'_>) -> Result<BTreeSet<ContainerName>, ContainerError>;
+    /// Whether one of them runs.
+    fn is_running(&self, cx: &Context<'_>, name: &ContainerName) -> Result<bool, ContainerError> {
+        Ok(self.running(cx)?.contains(name))
+    }
     /// Starts a container; ends when its init runs.
     fn start(&self, cx: &Context<'_>, name: &ContainerName) -> Result<(), ContainerError>;
     /// Stops a container; ends when it is down.
@@ -74,43 +79,36 @@ impl Lxc {
 }
 
 impl Backend for Lxc {
-    fn running(&self, cx: &Context<'_>) -> Result<BTreeSet<ContainerName>, ContainerError> {
+    fn running(&self, _: &Context<'_>) -> Result<BTreeSet<ContainerName>, ContainerError> {
         if !Path::new("/run/systemd/system").exists() {
             return Ok(BTreeSet::new());
         }
-        let call = Invocation::new("systemctl").args([
-            "list-units",
-            "--state=active",
-            "--no-legend",
-            "--plain",
-            "--full",
-            "opdbus-container@*.service",
-        ]);
-        let output = cx.host.run.run(&call)?;
-        Ok(output.text().lines().filter_map(container_of_line).collect())
+        let units = systemd::units("opdbus-container@*.service", &["active"])?;
+        Ok(units.iter().filter_map(|unit| container_of(&unit.name)).collect())
+    }
+
+    fn is_running(&self, _: &Context<'_>, name: &ContainerName) -> Result<bool, ContainerError> {
+        Ok(Path::new("/run/systemd/system").exists() && systemd::is_active(&unit(name))?)
     }
 
     fn start(&self, cx: &Context<'_>, name: &ContainerName) -> Result<(), ContainerError> {
-        let call = Invocation::new("systemctl").arg("start").arg(unit(name)).time_limit(JOB_LIMIT);
-        let output = cx.host.run.output(&call)?;
-        if output.status == 0 {
-            return Ok(());
-        }
+        let error = match systemd::start(&unit(name), JOB_LIMIT) {
+            Ok(()) => return Ok(()),
+            Err(error @ SystemdError::Job { .. }) => error,
+            Err(error) => return Err(error.into()),
+        };
         let journal =
             Invocation::new("journalctl").args(["--no-pager", "-o", "cat", "-n", "20", "-u"]).arg(unit(name));
         let why = cx.host.run.output(&journal).map(|o| o.text()).unwrap_or_default();
         let why = reasons(&why);
-        let why =
-            if why.is_empty() { String::from_utf8_lossy(&output.stderr).trim().to_owned() } else { why };
-        Err(ContainerError::Start { name: name.clone(), why })
+        Err(ContainerError::Start {
+            name: name.clone(),
+            why: if why.is_empty() { error.to_string() } else { why },
+        })
     }
 
-    fn stop(&self, cx: &Context<'_>, name: &ContainerName) -> Result<(), ContainerError> {
-        let call = Invocation::new("systemctl").arg("stop").arg(unit(name)).time_limit(JOB_LIMIT);
-        cx.host.run.run(&call)?;
-        // A unit that failed stays in the list of failed ones after its container is gone.
-        cx.host.run.output(&Invocation::new("systemctl").arg("reset-failed").arg(unit(name)))?;
-        Ok(())
+    fn stop(&self, _: &Context<'_>, name: &ContainerName) -> Result<(), ContainerError> {
+        Ok(systemd::stop(&unit(name), JOB_LIMIT)?)
     }
 
     fn capture(
@@ -150,7 +148,7 @@ fn console_log(tree: &Tree, record: &Record) -> std::path::PathBuf {
 }
 
 /// What LXC and our own program said in a unit's journal since it was last started; not what systemd said of it.
-fn reasons(journal: &str) -> String {
+pub(super) fn reasons(journal: &str) -> String {
     let last = journal.rfind("Starting ").unwrap_or(0);
     let said = journal[last..].lines().map(str::trim);
     let said = said.filter(|line| line.starts_with("lxc-") || line.starts_with("error:"));
@@ -158,9 +156,8 @@ fn reasons(journal: &str) -> String {
     said.collect::<Vec<_>>().join("; ")
 }
 
-/// The container of a line of `systemctl list-units`.
-fn container_of_line(line: &str) -> Option<ContainerName> {
-    let unit = line.split_whitespace().next()?;
+/// The container of a unit.
+pub(super) fn container_of(unit: &str) -> Option<ContainerName> {
     // systemd writes '-' in an instance name as it is when the caller did.
     unit.strip_prefix("opdbus-container@")?.strip_suffix(".service")?.parse().ok()
 }
@@ -177,10 +174,9 @@ mod tests {
     }
 
     #[test]
-    fn containers_are_read_from_the_list_of_units() {
-        let line = "opdbus-container@web-01.service loaded active running Container web-01";
-        assert_eq!(container_of_line(line).unwrap().as_str(), "web-01");
-        assert_eq!(container_of_line("ssh.service loaded active running x"), None);
-        assert_eq!(container_of_line(""), None);
+    fn containers_are_told_by_their_units() {
+        assert_eq!(container_of(&unit(&"web-01".parse().unwrap())).unwrap().as_str(), "web-01");
+        assert_eq!(container_of("ssh.service"), None);
+        assert_eq!(container_of(""), None);
     }
 }

@@ -5,10 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use serde::Serialize;
+use serde_json::{Map, Value, json};
 
 use super::backend::{Backend, Lxc};
 use super::error::ContainerError;
-use super::manage::{Containers, DELETING, MAKING};
+use super::manage::{self, Containers, DELETING, MAKING};
 use super::record::{self, Origin};
 use crate::bridge;
 use crate::engine::{self, Action, Context};
@@ -29,6 +30,8 @@ pub struct Seen {
     pub half_made: Vec<PathBuf>,
     /// Ports on the bridge whose container is gone.
     pub stray_ports: BTreeSet<String>,
+    /// Ports without a device, of containers that do not run.
+    pub lost_ports: BTreeSet<String>,
 }
 
 /// What there is of one container.
@@ -43,7 +46,7 @@ pub struct SeenContainer {
     pub address: std::net::Ipv4Addr,
     /// Whether it runs.
     pub running: bool,
-    /// Whether its port is on the bridge.
+    /// Whether its port is on the bridge as it should be: it is while the container runs.
     pub port: bool,
 }
 
@@ -61,7 +64,12 @@ pub enum Change {
         /// The port's interface.
         interface: String,
     },
-    /// Put a lost port back.
+    /// Remove the port of a container that ended without that: by a power cut, or while Open vSwitch was down.
+    LostPort {
+        /// The port's interface.
+        interface: String,
+    },
+    /// Put the port of a container that runs back.
     Port {
         /// The container.
         name: ContainerName,
@@ -97,7 +105,7 @@ pub enum Change {
 impl engine::Change for Change {
     fn action(&self) -> Action {
         match self {
-            Self::Clean { .. } | Self::StrayPort { .. } => Action::Remove,
+            Self::Clean { .. } | Self::StrayPort { .. } | Self::LostPort { .. } => Action::Remove,
             Self::Create { .. } => Action::Create,
             Self::Port { .. } | Self::Update { .. } | Self::Start { .. } | Self::Release { .. } => {
                 Action::Update
@@ -109,6 +117,7 @@ impl engine::Change for Change {
         match self {
             Self::Clean { path } => format!("half-made container {}", path.display()),
             Self::StrayPort { interface } => format!("port {interface} of a container that is gone"),
+            Self::LostPort { interface } => format!("port {interface} of a container that does not run"),
             Self::Port { name }
             | Self::Create { name, .. }
             | Self::Update { name, .. }
@@ -119,7 +128,7 @@ impl engine::Change for Change {
 
     fn detail(&self) -> String {
         match self {
-            Self::Clean { .. } | Self::StrayPort { .. } => String::new(),
+            Self::Clean { .. } | Self::StrayPort { .. } | Self::LostPort { .. } => String::new(),
             Self::Port { .. } => "put its port back on the bridge".into(),
             Self::Create { spec, .. } => {
                 let start = if spec.autostart { ", started" } else { "" };
@@ -174,17 +183,22 @@ impl engine::Component for ContainersComponent {
         let records = record::all(&tree)?;
         let running = if records.is_empty() { BTreeSet::new() } else { Lxc.running(cx)? };
         let mut ports = bridge::container_ports(cx)?;
+        let mut lost_ports = BTreeSet::new();
         let containers = records
             .into_iter()
             .map(|(name, record)| {
+                let running = running.contains(&name);
+                let port = ports.remove(&record.interface());
+                // One with a device may belong to a container that is starting or stopping.
+                if !running && port.as_ref().is_some_and(|port| port.ofport == Some(bridge::NO_DEVICE)) {
+                    lost_ports.insert(record.interface());
+                }
                 let seen = SeenContainer {
                     origin: record.origin,
-                    running: running.contains(&name),
-                    port: ports
-                        .remove(&record.interface())
-                        .is_some_and(|port| port.requested == Some(record.ofport().into())),
+                    running,
+                    port: !running || port.is_some_and(|port| port.requested == Some(record.ofport().into())),
                     address: record.address,
-                    spec: record.spec,
+                    spec: record.spec.clone(),
                 };
                 (name, seen)
             })
@@ -193,13 +207,29 @@ impl engine::Component for ContainersComponent {
             containers,
             half_made: half_made(&tree.containers())?,
             stray_ports: ports.into_keys().collect(),
+            lost_ports,
         })
+    }
+
+    /// The declared containers. One made by hand is its maker's affair, and whether one runs changes by itself.
+    fn lasting(&self, seen: &Seen) -> serde_json::Result<Value> {
+        let declared = seen.containers.iter().filter(|(_, container)| container.origin == Origin::Declared);
+        let mut containers = Map::new();
+        for (name, container) in declared {
+            let mut lasting = serde_json::to_value(container)?;
+            if let Some(lasting) = lasting.as_object_mut() {
+                lasting.remove("running");
+            }
+            containers.insert(name.to_string(), lasting);
+        }
+        Ok(json!({ "containers": containers, "halfMade": seen.half_made, "strayPorts": seen.stray_ports }))
     }
 
     fn plan(&self, spec: &HostSpec, seen: &Seen) -> Result<Vec<Change>, ContainerError> {
         let mut changes: Vec<Change> =
             seen.half_made.iter().map(|path| Change::Clean { path: path.clone() }).collect();
         changes.extend(seen.stray_ports.iter().map(|port| Change::StrayPort { interface: port.clone() }));
+        changes.extend(seen.lost_ports.iter().map(|port| Change::LostPort { interface: port.clone() }));
         for (name, there) in &seen.containers {
             if !there.port {
                 changes.push(Change::Port { name: name.clone() });
@@ -229,6 +259,7 @@ impl engine::Component for ContainersComponent {
         match change {
             Change::Clean { path } => containers.clean(path),
             Change::StrayPort { interface } => Ok(bridge::remove_port(cx, interface)?),
+            Change::LostPort { interface } => Ok(bridge::remove_lost_port(cx, interface)?),
             Change::Port { name } => containers.restore_port(name),
             Change::Create { name, spec } => {
                 let autostart = spec.autostart;
@@ -252,7 +283,10 @@ fn half_made(directory: &std::path::Path) -> Result<Vec<PathBuf>, ContainerError
     let mut found = Vec::new();
     for entry in entries {
         let entry = entry.map_err(read)?;
-        if entry.file_name().to_str().is_some_and(|n| n.starts_with(MAKING) || n.starts_with(DELETING)) {
+        let temporary =
+            entry.file_name().to_str().is_some_and(|n| n.starts_with(MAKING) || n.starts_with(DELETING));
+        let without_rootfs = || entry.path().join("rootfs").symlink_metadata().is_err();
+        if temporary || (without_rootfs() && manage::is_marked(&entry.path())?) {
             found.push(entry.path());
         }
     }
@@ -288,6 +322,18 @@ mod tests {
         by_hand.containers.values_mut().for_each(|c| c.running = false);
         there.containers.append(&mut by_hand.containers);
         assert_eq!(ContainersComponent.plan(&declared, &there).unwrap(), []);
+    }
+
+    #[test]
+    fn what_lasts_are_the_declared_containers_whether_they_run_or_not() {
+        let mut there = seen("web-01", Origin::Declared, Container::default());
+        let before = ContainersComponent.lasting(&there).unwrap();
+        assert_eq!(before["containers"]["web-01"]["address"], "10.0.0.2");
+        there.containers.values_mut().for_each(|c| c.running = false);
+        there.containers.append(&mut seen("mine", Origin::Manual, Container::default()).containers);
+        assert_eq!(ContainersComponent.lasting(&there).unwrap(), before);
+        there.containers.values_mut().for_each(|c| c.port = false);
+        assert_ne!(ContainersComponent.lasting(&there).unwrap(), before);
     }
 
     #[test]
@@ -340,14 +386,14 @@ mod tests {
             dns: Vec::new(),
             created: 1,
         };
-        // Also of a container whose root file system is damaged, or gone.
+        // Also of a container whose root file system is damaged.
         let place = cx.tree().container(&name);
-        std::fs::create_dir_all(&place).unwrap();
+        std::fs::create_dir_all(place.join("rootfs")).unwrap();
         std::fs::write(place.join("container.json"), serde_json::to_vec(&record).unwrap()).unwrap();
         ContainersComponent.apply(&cx, &Change::Release { name: name.clone() }).unwrap();
         let after = record::find(&cx.tree(), &name).unwrap().unwrap();
         assert_eq!(after, record::Record { origin: Origin::Manual, ..record });
-        assert_eq!(std::fs::read_dir(&place).unwrap().count(), 1);
+        assert_eq!(std::fs::read_dir(&place).unwrap().count(), 2);
         assert_eq!(recorded.calls(), Vec::<String>::new());
         assert!(!cx.tree().sockets().exists());
     }
@@ -365,9 +411,13 @@ mod tests {
         let there = Seen {
             half_made: vec!["/b/containers/.opdbus-create-x".into()],
             stray_ports: ["oc-x".into()].into(),
+            lost_ports: ["oc-y".into()].into(),
             ..Seen::default()
         };
         let plan = ContainersComponent.plan(&HostSpec::default(), &there).unwrap();
-        assert!(matches!(&plan[..], [Change::Clean { .. }, Change::StrayPort { .. }]), "{plan:?}");
+        assert!(
+            matches!(&plan[..], [Change::Clean { .. }, Change::StrayPort { .. }, Change::LostPort { .. }]),
+            "{plan:?}"
+        );
     }
 }

@@ -12,6 +12,7 @@ use crate::flows::FlowsError;
 use crate::name::ContainerName;
 use crate::run::RunError;
 use crate::storage::SubvolumeError;
+use crate::systemd::SystemdError;
 use crate::templates::TemplateError;
 
 /// How operations on containers fail.
@@ -46,6 +47,14 @@ pub enum ContainerError {
     /// Something that is no container of ours is at its place.
     #[error("{} is in the way, and it is no container of ours", .0.display())]
     InTheWay(PathBuf),
+    /// The name of its interface, which is cut to 15 characters, is another container's.
+    #[error("the interface of {name} on the host would be {}, and that is {owner}'s", super::record::interface_name(.name))]
+    Interface {
+        /// The container.
+        name: ContainerName,
+        /// Whose it is.
+        owner: ContainerName,
+    },
     /// The container is declared, so that deleting it would not last.
     #[error("the container {0} is declared in the host spec")]
     Declared(ContainerName),
@@ -120,6 +129,9 @@ pub enum ContainerError {
     /// The flows.
     #[error(transparent)]
     Flows(#[from] FlowsError),
+    /// systemd.
+    #[error(transparent)]
+    Systemd(#[from] SystemdError),
     /// A foreign tool.
     #[error(transparent)]
     Run(#[from] RunError),
@@ -132,6 +144,7 @@ impl Fault for ContainerError {
             Self::NotFound(_) => Kind::NotFound,
             Self::Exists(_)
             | Self::InTheWay(_)
+            | Self::Interface { .. }
             | Self::Declared(_)
             | Self::Running(_)
             | Self::Stopped(_)
@@ -144,6 +157,7 @@ impl Fault for ContainerError {
             Self::Subvolume(e) => e.kind(),
             Self::Bridge(e) => e.kind(),
             Self::Flows(e) => e.kind(),
+            Self::Systemd(e) => e.kind(),
             Self::Run(e) => e.kind(),
         }
     }
@@ -151,8 +165,14 @@ impl Fault for ContainerError {
     fn next(&self) -> Option<String> {
         let here = Deployment::here();
         match self {
+            Self::Record { path, .. } => Some(format!(
+                "put it back from a copy, or, if the container may go, `btrfs subvolume delete` its rootfs and \
+                 remove {}",
+                path.parent().unwrap_or(path).display()
+            )),
             Self::NotFound(_) => Some("`op-dbus container list` shows those there are".into()),
             Self::Exists(name) => Some(format!("choose another name, or `op-dbus container delete {name}`")),
+            Self::Interface { .. } => Some("give the new one another name".into()),
             Self::InTheWay(path) => Some(format!("look at {} and move it away", path.display())),
             Self::Declared(name) => Some(format!(
                 "take {} out, `{}`, and delete it then",
@@ -173,6 +193,7 @@ impl Fault for ContainerError {
             Self::Subvolume(e) => e.next(),
             Self::Bridge(e) => e.next(),
             Self::Flows(e) => e.next(),
+            Self::Systemd(e) => e.next(),
             Self::Run(e) => e.next(),
             _ => None,
         }

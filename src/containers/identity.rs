@@ -23,19 +23,25 @@ pub fn random_mac() -> io::Result<MacAddr> {
     Ok(MacAddr(octets))
 }
 
-/// Gives a fresh clone its identity.
-pub fn write(root: &RootDir, record: &Record) -> io::Result<()> {
+/// Makes sure, before a container starts, that it has an identity of its own. A fresh clone has none, and one that a
+/// power cut took from it is given anew; one that it has is its own, whatever was made of it inside.
+pub fn ensure(root: &RootDir, record: &Record) -> io::Result<()> {
+    // Template and clone have the file, empty (machine-id(5)).
+    if root.read("etc/machine-id")?.is_some_and(|id| id.trim_ascii().len() == 32) {
+        return Ok(());
+    }
     let name = record.name.as_str();
     root.write("etc/hostname", format!("{name}\n").as_bytes(), 0o644)?;
-    // Version 4, variant 1, as machine-id(5) recommends for one that may be used as a UUID.
-    let mut id: [u8; 16] = random()?;
-    id[6] = (id[6] & 0x0f) | 0x40;
-    id[8] = (id[8] & 0x3f) | 0x80;
-    root.write("etc/machine-id", format!("{}\n", hex(&id)).as_bytes(), 0o444)?;
     if !record.dns.is_empty() {
         root.write("etc/resolv.conf", resolv_conf(&record.dns).as_bytes(), 0o644)?;
     }
-    refresh(root, record)
+    refresh(root, record)?;
+    // Version 4, variant 1, as machine-id(5) recommends for one that may be used as a UUID. Last: it says that the
+    // rest is there.
+    let mut id: [u8; 16] = random()?;
+    id[6] = (id[6] & 0x0f) | 0x40;
+    id[8] = (id[8] & 0x3f) | 0x80;
+    root.write("etc/machine-id", format!("{}\n", hex(&id)).as_bytes(), 0o444)
 }
 
 /// Writes what depends on the declaration and may change later: the address, and the service that is offered.
@@ -56,7 +62,7 @@ pub fn refresh(root: &RootDir, record: &Record) -> io::Result<()> {
     root.create_dir_all(SOCKETS_INSIDE)
 }
 
-fn resolv_conf(servers: &[IpAddr]) -> String {
+pub(super) fn resolv_conf(servers: &[IpAddr]) -> String {
     servers.iter().map(|server| format!("nameserver {server}\n")).collect()
 }
 
@@ -73,7 +79,7 @@ pub fn host_name_servers() -> Vec<IpAddr> {
     Vec::new()
 }
 
-fn name_servers(resolv_conf: &str) -> Vec<IpAddr> {
+pub(super) fn name_servers(resolv_conf: &str) -> Vec<IpAddr> {
     resolv_conf
         .lines()
         .filter_map(|line| line.strip_prefix("nameserver")?.trim().parse::<IpAddr>().ok())

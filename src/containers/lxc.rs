@@ -28,15 +28,16 @@ pub struct HostFacts {
     pub apparmor: bool,
     /// The cgroup controllers there are. A limit without its controller would keep LXC from starting.
     pub controllers: Vec<String>,
-    /// The program LXC calls on the host right before the container's init, where the datapath is the
-    /// userspace one: it turns checksum offload off, without which TCP stalls there.
-    pub start_hook: Option<String>,
+    /// The program LXC calls on the host right before the container's init: it puts the port on the bridge.
+    pub start_hook: String,
+    /// Whether the container's init is that of busybox, as in Alpine, which ends by another signal than LXC sends.
+    pub busybox: bool,
 }
 
 impl HostFacts {
     /// What the running host says of itself.
     #[must_use]
-    pub fn read(lxc_share: &Path, spec: &crate::spec::HostSpec, start_hook: Option<String>) -> Self {
+    pub fn read(lxc_share: &Path, spec: &crate::spec::HostSpec, start_hook: String) -> Self {
         let text = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
         Self {
             lxc_share: lxc_share.to_owned(),
@@ -48,6 +49,7 @@ impl HostFacts {
                 .map(str::to_owned)
                 .collect(),
             start_hook,
+            busybox: false,
         }
     }
 
@@ -80,15 +82,22 @@ pub fn config(record: &Record, tree: &Tree, facts: &HostFacts) -> String {
     line("lxc.idmap", &format!("g 0 {first} {MAPPED_IDS}"));
     if facts.apparmor {
         line("lxc.apparmor.profile", "generated");
-        if record.spec.nesting {
-            line("lxc.apparmor.allow_nesting", "1");
-        }
+        // For every container: a systemd mounts what it likes to make the sandboxes of its units (since 254 by the new
+        // calls, of which AppArmor sees nothing but a move), and without this the units fail, systemd-logind
+        // the first and with Debian 13 inside most. It is Debian's own default. What may be mounted the
+        // kernel decides by the user namespace; the rest of the profile is as without.
+        line("lxc.apparmor.allow_nesting", "1");
     }
 
+    if facts.busybox {
+        line("lxc.signal.halt", "SIGUSR2");
+    }
     line("lxc.net.0.type", "veth");
     line("lxc.net.0.name", "eth0");
     line("lxc.net.0.flags", "up");
-    // No link: the port waits on the bridge under this name, and Open vSwitch takes the device up.
+    // No link: the start hook puts it on the bridge when LXC is done with it. Open vSwitch would open the device while
+    // LXC brings it up: both read the device's flags, change one and write all back, so that now and then the device
+    // stayed down.
     line("lxc.net.0.veth.pair", &record.interface());
     line("lxc.net.0.hwaddr", &record.mac.to_string());
     line("lxc.net.0.ipv4.address", &format!("{}/{}", record.address, facts.prefix));
@@ -127,10 +136,8 @@ pub fn config(record: &Record, tree: &Tree, facts: &HostFacts) -> String {
     line("lxc.console.logfile", tree.container(&record.name).join("console.log").display().to_string());
     line("lxc.console.size", "1MB".into());
     line("lxc.console.rotate", "1".into());
-    if let Some(hook) = &facts.start_hook {
-        line("lxc.hook.version", "1".into());
-        line("lxc.hook.start-host", hook.clone());
-    }
+    line("lxc.hook.version", "1".into());
+    line("lxc.hook.start-host", facts.start_hook.clone());
     text
 }
 
@@ -147,7 +154,8 @@ mod tests {
             gateway: [10, 0, 0, 1].into(),
             apparmor: true,
             controllers: vec!["cpu".into(), "memory".into()],
-            start_hook: None,
+            start_hook: "/usr/bin/opdbus-container start-hook".into(),
+            busybox: false,
         }
     }
 

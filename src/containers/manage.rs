@@ -10,20 +10,24 @@ use rustix::fs::{CWD, RenameFlags, renameat_with};
 
 use super::backend::Backend;
 use super::error::ContainerError;
-use super::record::{self, Allocation, Origin, RECORD_VERSION, Record};
+use super::record::{self, Allocation, Origin, RECORD, RECORD_VERSION, Record, Records};
 use super::{identity, lxc};
 use crate::bridge;
 use crate::engine::Context;
 use crate::files::{self, RootDir};
-use crate::flows::Endpoint;
+use crate::flows::{self, Endpoint};
 use crate::name::ContainerName;
 use crate::spec::{Container, Network};
 use crate::storage::subvolume;
 use crate::templates;
 
-/// The prefix of a container that is being made, and of one that is being deleted.
+/// The prefix of a container's directory that is being made.
 pub(super) const MAKING: &str = ".opdbus-create-";
+/// The prefix of one that is being deleted, as version 0.1.0 had it.
 pub(super) const DELETING: &str = ".opdbus-delete-";
+
+/// What containers' directories are marked with.
+const MARK: &str = "containers";
 
 /// The longest path of a Unix socket: 108 bytes with the NUL (unix(7)).
 const SUN_PATH: usize = 107;
@@ -57,22 +61,37 @@ impl<'a> Containers<'a> {
         spec: Container,
         origin: Origin,
     ) -> Result<Record, ContainerError> {
-        let (record, rootfs) = self.prepare(name, spec, origin)?;
-        let made = self.assemble(&record, &rootfs);
+        let (record, rootfs, others) = self.prepare(name, spec, origin)?;
+        let place = self.cx.tree().container(name);
+        if is_marked(&place)? {
+            // A creation or a deletion that was killed.
+            remove_directory(&place)?;
+        }
+        let made = self.assemble(&record, &rootfs, &others);
         if made.is_err() {
-            self.discard(name, &record.interface());
+            self.discard(&record, &others);
         }
         made.map(|()| record)
     }
 
-    /// Everything that can be refused is refused here, before anything is made. Gives the record, and the template's
-    /// root file system to clone.
+    /// The container that [`Containers::create`] would make now, or why it would not.
+    pub fn would_create(
+        &self,
+        name: &ContainerName,
+        spec: Container,
+        origin: Origin,
+    ) -> Result<Record, ContainerError> {
+        Ok(self.prepare(name, spec, origin)?.0)
+    }
+
+    /// Everything that can be refused is refused here, before anything is made. Gives the record, the template's
+    /// root file system to clone, and the containers that are there.
     fn prepare(
         &self,
         name: &ContainerName,
         spec: Container,
         origin: Origin,
-    ) -> Result<(Record, PathBuf), ContainerError> {
+    ) -> Result<(Record, PathBuf, Records), ContainerError> {
         let (cx, tree) = (self.cx, self.cx.tree());
         if spec.network == Network::Mesh {
             return Err(ContainerError::NoMesh(name.clone()));
@@ -88,8 +107,12 @@ impl<'a> Containers<'a> {
         if records.contains_key(name) {
             return Err(ContainerError::Exists(name.clone()));
         }
-        if tree.container(name).symlink_metadata().is_ok() {
-            return Err(ContainerError::InTheWay(tree.container(name)));
+        if let Some(owner) = record::interface_owner(&records, name) {
+            return Err(ContainerError::Interface { name: name.clone(), owner: owner.clone() });
+        }
+        let place = tree.container(name);
+        if place.symlink_metadata().is_ok() && !is_marked(&place)? {
+            return Err(ContainerError::InTheWay(place));
         }
         let template = templates::find(&tree, &spec.template)?;
         let reserved: BTreeSet<Ipv4Addr> = cx
@@ -120,31 +143,35 @@ impl<'a> Containers<'a> {
             dns,
             created: jiff::Timestamp::now().as_second(),
         };
-        Ok((record, template.rootfs))
+        Ok((record, template.rootfs, records))
     }
 
-    fn assemble(&self, record: &Record, template: &Path) -> Result<(), ContainerError> {
-        let tree = self.cx.tree();
-        let stage = tree.containers().join(format!("{MAKING}{}", record.name));
-        remove_directory(&stage)?;
+    /// The container's directory is made under a temporary name and renamed when its record is in it. The clone of the
+    /// root file system is what makes the container exist: one atomic step, in which the kernel commits the file
+    /// system and with it all that came before. Who a clone is, it is told when it starts.
+    fn assemble(&self, record: &Record, template: &Path, others: &Records) -> Result<(), ContainerError> {
+        let place = self.cx.tree().container(&record.name);
         self.cx.progress.report(&format!("cloning template {}", record.spec.template), None);
-        make_directory(&stage)?;
-        let rootfs = stage.join("rootfs");
-        subvolume::snapshot(template, &rootfs, false)?;
-        // A snapshot carries its template's marker.
-        subvolume::mark(&rootfs, "containers")?;
-        let root = RootDir::open(&rootfs).map_err(io_error("open", &rootfs))?;
-        identity::write(&root, record).map_err(io_error("write the identity into", &rootfs))?;
-        write_record(&stage, record)?;
         self.make_sockets(record)?;
-        // What was written into the clone is on disk before the clone gets its name.
-        subvolume::sync(&rootfs)?;
-        bridge::add_port(self.cx, &port(record))?;
-        let place = tree.container(&record.name);
-        renameat_with(CWD, &stage, CWD, &place, RenameFlags::NOREPLACE)
-            .map_err(|e| io_error("put in place", &place)(e.into()))?;
-        files::sync_directory(&tree.containers()).map_err(io_error("sync", &tree.containers()))?;
-        self.converge_flows()
+        // The disk and Open vSwitch are waited for at once; flows without a container are for the next run to remove.
+        let (cloned, connected) = std::thread::scope(|scope| {
+            let disk = scope.spawn(|| self.clone_template(record, &place, template));
+            let switch = self.shift(None, Some(record), others);
+            (disk.join(), switch)
+        });
+        cloned.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+        connected
+    }
+
+    fn clone_template(&self, record: &Record, place: &Path, template: &Path) -> Result<(), ContainerError> {
+        let stage = self.cx.tree().containers().join(format!("{MAKING}{}", record.name));
+        remove_directory(&stage)?;
+        make_directory(&stage)?;
+        subvolume::mark(&stage, MARK)?;
+        record::write_first(&stage, record)?;
+        renameat_with(CWD, &stage, CWD, place, RenameFlags::NOREPLACE)
+            .map_err(|e| io_error("put in place", place)(e.into()))?;
+        Ok(subvolume::snapshot(template, &place.join("rootfs"), false)?)
     }
 
     /// The directories of the container's own socket and of those it was granted, and the spec's name
@@ -173,10 +200,10 @@ impl<'a> Containers<'a> {
     ) -> Result<Record, ContainerError> {
         let tree = self.cx.tree();
         let mut record = self.get(name)?;
+        let before = record.clone();
+        let others = others(record::all(&tree)?, name);
         let address = match spec.address {
             Some(address) if address != record.address => {
-                let mut others = record::all(&tree)?;
-                others.remove(name);
                 record::allocate(
                     self.cx.spec.ovs.subnet,
                     self.cx.spec.ovs.gateway(),
@@ -197,17 +224,25 @@ impl<'a> Containers<'a> {
         let rootfs = place.join("rootfs");
         let root = RootDir::open(&rootfs).map_err(io_error("open", &rootfs))?;
         self.make_sockets(&record)?;
-        let running = restart && self.backend.running(self.cx)?.contains(name);
+        let running = restart && self.backend.is_running(self.cx, name)?;
         if running {
             self.backend.stop(self.cx, name)?;
         }
         identity::refresh(&root, &record).map_err(io_error("write into", &rootfs))?;
         write_record(&place, &record)?;
-        self.converge_flows()?;
+        self.shift(Some(&before), Some(&record), &others)?;
         if running {
             self.backend.start(self.cx, name)?;
         }
         Ok(record)
+    }
+
+    /// Writes what a container is now (its name, its address, what it was granted) into a root file system that it
+    /// had once and is to have again.
+    pub fn refit(&self, name: &ContainerName, rootfs: &Path) -> Result<(), ContainerError> {
+        let record = self.get(name)?;
+        let root = RootDir::open(rootfs).map_err(io_error("open", rootfs))?;
+        identity::refresh(&root, &record).map_err(io_error("write into", rootfs))
     }
 
     /// Leaves a container to the admin. It stays as it is: nothing but its record is written, whether it runs or not.
@@ -231,39 +266,51 @@ impl<'a> Containers<'a> {
     }
 
     /// Deletes a container with all it holds. One that runs is stopped if `force`, else refused; one
-    /// that the host spec declares is refused.
+    /// that the host spec declares is refused. It is gone for good, also after a power cut, once the caller has
+    /// committed the file system.
     pub fn delete(&self, name: &ContainerName, force: bool) -> Result<(), ContainerError> {
         let record = self.get(name)?;
         if self.cx.spec.containers.contains_key(name) {
             return Err(ContainerError::Declared(name.clone()));
         }
-        if self.backend.running(self.cx)?.contains(name) {
+        if self.backend.is_running(self.cx, name)? {
             if !force {
                 return Err(ContainerError::Running(name.clone()));
             }
             self.stop(name)?;
         }
         let tree = self.cx.tree();
-        let place = tree.container(name);
-        let doomed = tree.containers().join(format!("{DELETING}{name}"));
-        remove_directory(&doomed)?;
-        // From here on there is no such container; what is left is for this run or the next to remove.
-        std::fs::rename(&place, &doomed).map_err(io_error("put aside", &place))?;
-        files::sync_directory(&tree.containers()).map_err(io_error("sync", &tree.containers()))?;
+        let others = others(record::readable(&tree)?.0, name);
+        // While Open vSwitch does not answer, nothing is lost. What runs no more has no port, unless a power cut left it.
         bridge::remove_port(self.cx, &record.interface())?;
-        self.converge_flows()?;
-        remove_directory(&doomed)?;
+        self.shift(Some(&record), None, &others)?;
+        // From here on there is no such container; what is left is for this run or the next to remove.
+        remove_directory(&tree.container(name))?;
         remove_directory(&self.cx.host.paths.lxc().join(name))?;
-        self.remove_sockets(name)
+        self.remove_sockets(name, &others)
     }
 
-    fn remove_sockets(&self, name: &ContainerName) -> Result<(), ContainerError> {
+    /// Changes the flows from those of a container as it was to those as it is; `others` are all the others.
+    fn shift(
+        &self,
+        before: Option<&Record>,
+        after: Option<&Record>,
+        others: &Records,
+    ) -> Result<(), ContainerError> {
+        let about: Vec<&Record> = before.into_iter().chain(after).collect();
+        let near = neighbours(others, &about);
+        let with =
+            |record: Option<&Record>| near.iter().cloned().chain(record.map(endpoint)).collect::<Vec<_>>();
+        Ok(flows::shift(self.cx, &with(before), &with(after))?)
+    }
+
+    fn remove_sockets(&self, name: &ContainerName, others: &Records) -> Result<(), ContainerError> {
         let tree = self.cx.tree();
         let directory = tree.container_socket_dir(name);
         remove_file(&directory.join(format!("{name}.sock")))?;
         remove_file(&tree.container_socket_link(name))?;
         // Those who were granted it have the directory mounted; it goes with the last of them.
-        let granted = record::all(&tree)?.values().any(|other| other.spec.connect.contains(name));
+        let granted = others.values().any(|other| other.spec.connect.contains(name));
         if !granted && directory.exists() {
             std::fs::remove_dir(&directory).map_err(io_error("remove", &directory))?;
         }
@@ -271,15 +318,15 @@ impl<'a> Containers<'a> {
     }
 
     /// Undoes what a failed creation made, all of it that can be undone; the rest is logged and left to the next run.
-    fn discard(&self, name: &ContainerName, interface: &str) {
-        let tree = self.cx.tree();
+    fn discard(&self, record: &Record, others: &Records) {
+        let (tree, name) = (self.cx.tree(), &record.name);
+        let place = tree.container(name);
         let undone = [
             remove_directory(&tree.containers().join(format!("{MAKING}{name}"))),
-            // Nobody saw it under its final name before the flows were in.
-            remove_directory(&tree.container(name)),
-            bridge::remove_port(self.cx, interface).map_err(ContainerError::from),
-            self.remove_sockets(name),
-            self.converge_flows(),
+            // What stood in the way is not marked as ours.
+            is_marked(&place).and_then(|ours| if ours { remove_directory(&place) } else { Ok(()) }),
+            self.remove_sockets(name, others),
+            self.shift(Some(record), None, others),
         ];
         for error in undone.into_iter().filter_map(Result::err) {
             tracing::warn!(container = %name, "cleaning up after a failed creation: {error}");
@@ -291,30 +338,41 @@ impl<'a> Containers<'a> {
         remove_directory(path)
     }
 
-    /// Makes sure that a container's port is on the bridge.
+    /// Makes sure that the port of a container that runs is on the bridge.
     pub fn restore_port(&self, name: &ContainerName) -> Result<(), ContainerError> {
         let record = self.get(name)?;
         bridge::add_port(self.cx, &port(&record))?;
-        self.converge_flows()
-    }
-
-    fn converge_flows(&self) -> Result<(), ContainerError> {
-        crate::flows::converge(self.cx, &endpoints(self.cx)?)?;
+        flows::converge(self.cx, &endpoints(self.cx)?)?;
         Ok(())
     }
 
-    /// Makes everything ready that a container needs to start: the directories of sockets, its port, and LXC's
-    /// configuration, whose path it gives.
-    pub fn prepare_start(
-        &self,
-        name: &ContainerName,
-        start_hook: Option<String>,
-    ) -> Result<PathBuf, ContainerError> {
+    /// Puts the port of a container whose device has come on the bridge: what LXC's start hook is for.
+    pub fn seat(&self, name: &ContainerName) -> Result<(), ContainerError> {
+        let record = self.get(name)?;
+        Ok(bridge::add_port(self.cx, &port(&record))?)
+    }
+
+    /// Takes the port of a container that has ended off the bridge. Nothing where the container is gone: its port went
+    /// before it.
+    pub fn ended(&self, name: &ContainerName) -> Result<(), ContainerError> {
+        match record::find(&self.cx.tree(), name)? {
+            Some(record) => Ok(bridge::remove_port(self.cx, &record.interface())?),
+            None => Ok(()),
+        }
+    }
+
+    /// Makes everything ready that a container needs to start: the directories of sockets, and LXC's configuration, whose
+    /// path it gives.
+    pub fn prepare_start(&self, name: &ContainerName, start_hook: String) -> Result<PathBuf, ContainerError> {
         let tree = self.cx.tree();
         let record = self.get(name)?;
         self.make_sockets(&record)?;
-        bridge::renew_port(self.cx, &port(&record))?;
-        let facts = lxc::HostFacts::read(&self.cx.host.paths.lxc_share, self.cx.spec, start_hook);
+        let rootfs = tree.container(name).join("rootfs");
+        let root = RootDir::open(&rootfs).map_err(io_error("open", &rootfs))?;
+        identity::ensure(&root, &record).map_err(io_error("write the identity into", &rootfs))?;
+        bridge::clear_port(self.cx, &record.interface())?;
+        let mut facts = lxc::HostFacts::read(&self.cx.host.paths.lxc_share, self.cx.spec, start_hook);
+        facts.busybox = root.exists("sbin/openrc") && root.exists("etc/inittab");
         let directory = self.cx.host.paths.lxc().join(name);
         std::fs::create_dir_all(&directory).map_err(io_error("make", &directory))?;
         let path = directory.join("config");
@@ -338,25 +396,41 @@ fn port(record: &Record) -> bridge::Port {
 
 /// The containers as the flow tables see them.
 pub fn endpoints(cx: &Context<'_>) -> Result<Vec<Endpoint>, ContainerError> {
-    let records = record::all(&cx.tree())?;
-    Ok(records
-        .into_values()
-        .map(|record| Endpoint {
-            interface: record.interface(),
-            ofport: record.ofport(),
-            name: record.name,
-            mac: record.mac,
-            address: record.address,
-            connect: record.spec.connect,
-        })
-        .collect())
+    Ok(record::all(&cx.tree())?.values().map(|record| endpoint(record)).collect())
+}
+
+fn endpoint(record: &Record) -> Endpoint {
+    Endpoint {
+        interface: record.interface(),
+        ofport: record.ofport(),
+        name: record.name.clone(),
+        mac: record.mac,
+        address: record.address,
+        connect: record.spec.connect.clone(),
+    }
+}
+
+/// Those of the containers that were granted one of `about`, or that one of them was granted.
+fn neighbours(others: &Records, about: &[&Record]) -> Vec<Endpoint> {
+    let near = |other: &Record| {
+        about.iter().any(|r| r.spec.connect.contains(&other.name) || other.spec.connect.contains(&r.name))
+    };
+    others.values().filter(|other| near(other)).map(|other| endpoint(other)).collect()
+}
+
+fn others(mut all: Records, name: &ContainerName) -> Records {
+    all.remove(name);
+    all
+}
+
+/// Whether a directory was made for a container.
+pub(super) fn is_marked(directory: &Path) -> Result<bool, ContainerError> {
+    Ok(subvolume::marker(directory)?.as_deref() == Some(MARK))
 }
 
 fn write_record(directory: &Path, record: &Record) -> Result<(), ContainerError> {
-    let path = directory.join("container.json");
-    let text = serde_json::to_vec_pretty(record)
-        .map_err(|source| ContainerError::Record { path: path.clone(), source })?;
-    files::replace(&path, &text, 0o644).map_err(io_error("write", &path))
+    let path = directory.join(RECORD);
+    files::replace(&path, &record::encode(&path, record)?, 0o644).map_err(io_error("write", &path))
 }
 
 fn make_directory(path: &Path) -> Result<(), ContainerError> {

@@ -5,8 +5,11 @@ use std::os::fd::OwnedFd;
 use futures_util::StreamExt;
 use serde_json::Value;
 use tokio::runtime::Runtime;
+use zbus::address::transport::{Transport, Unixexec};
+use zbus::connection::Builder;
 use zbus::message::Type;
-use zbus::{Connection, MessageStream};
+use zbus::proxy::{CacheProperties, MethodFlags};
+use zbus::{Address, Connection, MessageStream, Proxy};
 
 use super::{BUS_NAME, ERROR_PREFIX, INTERFACE, OBJECT};
 use crate::deployment::Deployment;
@@ -19,6 +22,15 @@ pub enum ClientError {
     /// There is no system bus.
     #[error("the system bus does not answer")]
     NoBus(#[source] zbus::Error),
+    /// The other host's bus was not reached.
+    #[error("the system bus of {host} cannot be reached over SSH")]
+    Host {
+        /// The host.
+        host: String,
+        /// Why.
+        #[source]
+        source: zbus::Error,
+    },
     /// There is a bus, and nobody has the daemon's name on it.
     #[error("the daemon opdbusd is not running")]
     NoDaemon,
@@ -36,13 +48,16 @@ pub enum ClientError {
 impl Fault for ClientError {
     fn kind(&self) -> Kind {
         match self {
-            Self::NoBus(_) | Self::NoDaemon => Kind::Unavailable,
+            Self::NoBus(_) | Self::Host { .. } | Self::NoDaemon => Kind::Unavailable,
             Self::Bus(_) | Self::Answer(_) | Self::Runtime(_) => Kind::Failed,
         }
     }
     fn next(&self) -> Option<String> {
         match self {
             Self::NoBus(_) => Some("start D-Bus: systemctl start dbus".into()),
+            Self::Host { host, .. } => Some(format!(
+                "`ssh {host} systemd-stdio-bridge --help` has to work, without a password asked for"
+            )),
             Self::NoDaemon => Some(format!(
                 "systemctl start opdbus.service; where it is not installed, {}",
                 Deployment::here().install()
@@ -56,21 +71,55 @@ impl Fault for ClientError {
     }
 }
 
+/// The daemon that is asked.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Peer {
+    /// This host's.
+    #[default]
+    Here,
+    /// That of another host, over SSH: `[USER@]HOST`.
+    Host(String),
+}
+
+impl Peer {
+    /// The other host, if it can be one: what SSH would take for an option is none.
+    pub fn host(name: &str) -> Result<Self, String> {
+        let plain = |c: char| !c.is_whitespace() && !c.is_control();
+        if name.is_empty() || name.starts_with('-') || !name.chars().all(plain) {
+            return Err("it is [USER@]HOST, as ssh has it".into());
+        }
+        Ok(Self::Host(name.to_owned()))
+    }
+
+    /// As systemd's own tools do it: the other end of SSH is systemd-stdio-bridge(1), which joins the system bus as the
+    /// user that SSH let in.
+    async fn connect(&self) -> Result<Connection, ClientError> {
+        let Self::Host(host) = self else { return Connection::system().await.map_err(ClientError::NoBus) };
+        let arguments = ["-xT", "--", host, "systemd-stdio-bridge"].map(Into::into).to_vec();
+        let bridge = Transport::Unixexec(Unixexec::new("ssh".into(), None, arguments));
+        let failed = |source| ClientError::Host { host: host.clone(), source };
+        let builder = Builder::address(Address::new(bridge));
+        builder.build().await.map_err(failed)
+    }
+}
+
 /// A connection to the daemon.
 pub struct Client {
     runtime: Runtime,
     bus: Connection,
+    interactive: bool,
 }
 
 impl Client {
-    /// Connects to the system bus (or the one `DBUS_SYSTEM_BUS_ADDRESS` names).
-    pub fn connect() -> Result<Self, ClientError> {
+    /// Connects to the system bus (or the one `DBUS_SYSTEM_BUS_ADDRESS` names), or to that of another host.
+    /// With `interactive`, polkit may ask for a password.
+    pub fn connect(peer: &Peer, interactive: bool) -> Result<Self, ClientError> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .map_err(ClientError::Runtime)?;
-        let bus = runtime.block_on(Connection::system()).map_err(ClientError::NoBus)?;
-        Ok(Self { runtime, bus })
+        let bus = runtime.block_on(peer.connect())?;
+        Ok(Self { runtime, bus, interactive })
     }
 
     /// Calls an operation and hands its progress on while it runs.
@@ -102,8 +151,7 @@ impl Client {
                 }
             }
         });
-        let reply = reply.map_err(report_of)?;
-        let text: String = reply.body().deserialize().map_err(ClientError::Bus)?;
+        let text = reply.map_err(report_of)?;
         Ok(serde_json::from_str(&text).map_err(ClientError::Answer)?)
     }
 
@@ -112,18 +160,24 @@ impl Client {
         operation: &str,
         arguments: &str,
         streams: Option<[OwnedFd; 3]>,
-    ) -> zbus::Result<zbus::Message> {
-        match streams {
-            None => {
-                let body = (operation, arguments);
-                self.bus.call_method(Some(BUS_NAME), OBJECT, Some(INTERFACE), "Call", &body).await
-            }
+    ) -> zbus::Result<String> {
+        let flags = if self.interactive { MethodFlags::ALLOW_INTERACTIVE_AUTH } else { MethodFlags::empty() };
+        let daemon: Proxy<'_> = zbus::proxy::Builder::new(&self.bus)
+            .destination(BUS_NAME)
+            .path(OBJECT)
+            .interface(INTERFACE)
+            .cache_properties(CacheProperties::No)
+            .build()
+            .await?;
+        let answer = match streams {
+            None => daemon.call_with_flags("Call", flags, &(operation, arguments)).await?,
             Some(streams) => {
                 let [stdin, stdout, stderr] = streams.map(zbus::OwnedFd::from);
                 let body = (operation, arguments, stdin, stdout, stderr);
-                self.bus.call_method(Some(BUS_NAME), OBJECT, Some(INTERFACE), "CallWithStreams", &body).await
+                daemon.call_with_flags("CallWithStreams", flags, &body).await?
             }
-        }
+        };
+        answer.ok_or(zbus::Error::InvalidReply)
     }
 }
 
@@ -139,6 +193,11 @@ fn report_of(error: zbus::Error) -> Report {
         if absent.iter().any(|suffix| name.as_str() == format!("org.freedesktop.DBus.Error.{suffix}")) {
             return ClientError::NoDaemon.into();
         }
+    }
+    if let zbus::Error::FDO(fdo) = &error
+        && matches!(**fdo, zbus::fdo::Error::ServiceUnknown(_) | zbus::fdo::Error::NameHasNoOwner(_))
+    {
+        return ClientError::NoDaemon.into();
     }
     ClientError::Bus(error).into()
 }

@@ -3,17 +3,19 @@
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
+use futures_util::StreamExt;
 use zbus::message::Header;
 use zbus::names::UniqueName;
 use zbus::object_server::SignalEmitter;
 
-use zbus::{Connection, DBusError, fdo, interface};
+use zbus::{Connection, DBusError, MatchRule, MessageStream, fdo, interface};
 
+use super::polkit::Polkit;
 use super::{BUS_NAME, INTERFACE, OBJECT};
 use crate::engine::Progress;
 use crate::fault::{Kind, Report};
 use crate::ledger::Via;
-use crate::ops::{Caller, Effect, Service, Streams};
+use crate::ops::{Caller, DRY_RUN, Effect, Service, Streams};
 
 /// An error as it goes over the bus: its name says the kind, its message is the report as JSON, so that
 /// nothing of it is lost on the way.
@@ -109,15 +111,17 @@ impl Manager {
             caller: sender,
             operation: operation.clone(),
         };
+        let authority = Polkit::about(header, connection);
         let name = operation.clone();
         let target = arguments["name"].as_str().unwrap_or_default().to_owned();
+        let rehearsed = arguments[DRY_RUN] == true;
         let answer = tokio::task::spawn_blocking(move || {
             let caller = Caller::from_uid(uid, Via::Dbus);
-            service.call(&caller, &name, arguments, &progress, streams)
+            service.call(&caller, &authority, &name, arguments, &progress, streams)
         })
         .await
         .map_err(|e| Report::new(Kind::Failed, format!("{operation} ended unexpectedly: {e}")))??;
-        if self.service.registry().find(&operation).is_ok_and(|op| op.effect != Effect::Read) {
+        if !rehearsed && self.service.registry().find(&operation).is_ok_and(|op| op.effect != Effect::Read) {
             Self::changed(emitter, &operation, &target).await?;
         }
         serde_json::to_string(&answer).map_err(|e| {
@@ -183,6 +187,26 @@ impl Manager {
     /// An operation that changes something has ended well: its name and what it was done to.
     #[zbus(signal)]
     async fn changed(emitter: &SignalEmitter<'_>, operation: &str, target: &str) -> zbus::Result<()>;
+}
+
+/// Waits until the name on the bus is lost: to another, or with the bus.
+pub async fn ended(bus: &Connection) {
+    let rule = MatchRule::builder()
+        .msg_type(zbus::message::Type::Signal)
+        .sender("org.freedesktop.DBus")
+        .interface("org.freedesktop.DBus")
+        .member("NameLost")
+        .arg(0, BUS_NAME)
+        .build();
+    let listening = match rule {
+        Ok(rule) => MessageStream::for_match_rule(rule, bus, None).await,
+        Err(error) => Err(error),
+    };
+    match listening {
+        // A signal, or the end of the connection.
+        Ok(mut lost) => drop(lost.next().await),
+        Err(error) => tracing::warn!("it will not be noticed when the bus ends: {error}"),
+    }
 }
 
 /// Puts the object on a connection and takes the name.

@@ -2,9 +2,10 @@
 
 mod client;
 mod manager;
+pub mod polkit;
 
-pub use client::{Client, ClientError};
-pub use manager::{Manager, serve};
+pub use client::{Client, ClientError, Peer};
+pub use manager::{Manager, ended, serve};
 
 /// The bus name.
 pub const BUS_NAME: &str = "org.opdbus1";

@@ -2,10 +2,12 @@
 //! what is there, plan compares it with the host spec and changes nothing, apply makes one change.
 
 mod lock;
+mod retire;
 mod run;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::fault::Fault;
 use crate::paths::{Paths, Tree};
@@ -13,7 +15,8 @@ use crate::run::Runner;
 use crate::spec::HostSpec;
 
 pub use lock::{Lock, LockError};
-pub use run::{ComponentOutcome, Outcome, Stage, apply, plan, show};
+pub use retire::{Kept, Retirement, plan_retirement};
+pub use run::{ComponentOutcome, Outcome, Stage, apply, lasting, plan, show};
 
 /// The host a run works on.
 #[derive(Debug, Clone, Default)]
@@ -113,8 +116,25 @@ pub trait Component: Send + Sync {
     }
     /// Reads what is there. Changes nothing; works on a bare host, where nothing is there yet.
     fn observe(&self, cx: &Context<'_>) -> Result<Self::Seen, Self::Error>;
+    /// What of that stays as it is unless somebody changes it, for `op-dbus drift`: without what comes and goes by
+    /// itself (whether a container runs), and without what people make and unmake by hand.
+    fn lasting(&self, seen: &Self::Seen) -> serde_json::Result<Value> {
+        serde_json::to_value(seen)
+    }
     /// Compares: a pure function, so that it can be tested without a host.
     fn plan(&self, spec: &HostSpec, seen: &Self::Seen) -> Result<Vec<Self::Change>, Self::Error>;
+    /// What is to be taken away so that nothing of ours is left, and what stays and why: the plan of an uninstall.
+    /// With `data`, also what the user keeps in it. A component whose making leaves nothing outside of the data has
+    /// nothing to take away. It changes nothing; the changes are made by [`Component::apply`].
+    fn retire(
+        &self,
+        cx: &Context<'_>,
+        seen: &Self::Seen,
+        data: bool,
+    ) -> Result<Retirement<Self::Change>, Self::Error> {
+        let _ = (cx, seen, data);
+        Ok(Retirement::default())
+    }
     /// Makes one change of the plan. Killed at any instant, it leaves what the next run can plan from.
     fn apply(&self, cx: &Context<'_>, change: &Self::Change) -> Result<(), Self::Error>;
 }

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::{Change, Component, Context, PlannedChange};
+use super::{Change, Component, Context, PlannedChange, Retirement};
 use crate::fault::{Kind, Report};
 
 /// A component with its types erased, so that different ones fit one list.
@@ -15,10 +15,16 @@ pub trait Stage: Send + Sync {
     fn validate(&self, cx: &Context<'_>) -> Result<(), Report>;
     /// What the component sees, as JSON.
     fn show(&self, cx: &Context<'_>) -> Result<Value, Report>;
+    /// What of that stays as it is unless somebody changes it; see [`Component::lasting`].
+    fn lasting(&self, cx: &Context<'_>) -> Result<Value, Report>;
     /// What it would change.
     fn plan(&self, cx: &Context<'_>) -> Result<Vec<PlannedChange>, Report>;
     /// Plans and makes the changes; stops at the first that fails and keeps what was done.
     fn converge(&self, cx: &Context<'_>) -> ComponentOutcome;
+    /// See [`Component::retire`].
+    fn plan_retirement(&self, cx: &Context<'_>, data: bool) -> Result<Retirement<PlannedChange>, Report>;
+    /// Plans the retirement and makes its changes; stops at the first that fails and keeps what was done.
+    fn retire(&self, cx: &Context<'_>, data: bool) -> ComponentOutcome;
 }
 
 /// What came of one component.
@@ -62,6 +68,11 @@ fn planned<C: Component>(change: &C::Change) -> PlannedChange {
     }
 }
 
+#[allow(clippy::needless_pass_by_value, reason = "for map_err")]
+fn unshown<C: Component>(error: serde_json::Error) -> Report {
+    Report::new(Kind::Failed, format!("cannot show {}: {error}", C::NAME))
+}
+
 impl<C: Component> Stage for C {
     fn name(&self) -> &'static str {
         C::NAME
@@ -73,8 +84,12 @@ impl<C: Component> Stage for C {
 
     fn show(&self, cx: &Context<'_>) -> Result<Value, Report> {
         let seen = self.observe(cx).map_err(Report::from)?;
-        serde_json::to_value(seen)
-            .map_err(|e| Report::new(Kind::Failed, format!("cannot show {}: {e}", C::NAME)))
+        serde_json::to_value(seen).map_err(unshown::<C>)
+    }
+
+    fn lasting(&self, cx: &Context<'_>) -> Result<Value, Report> {
+        let seen = self.observe(cx).map_err(Report::from)?;
+        Component::lasting(self, &seen).map_err(unshown::<C>)
     }
 
     fn plan(&self, cx: &Context<'_>) -> Result<Vec<PlannedChange>, Report> {
@@ -83,29 +98,48 @@ impl<C: Component> Stage for C {
     }
 
     fn converge(&self, cx: &Context<'_>) -> ComponentOutcome {
-        let span = tracing::info_span!("apply", component = C::NAME);
-        let _entered = span.enter();
-        let mut outcome =
-            ComponentOutcome { component: C::NAME.to_owned(), applied: Vec::new(), failure: None };
-        let changes = match self.observe(cx).and_then(|seen| Component::plan(self, cx.spec, &seen)) {
-            Ok(changes) => changes,
-            Err(fault) => {
-                outcome.failure = Some(fault.into());
-                return outcome;
-            }
-        };
-        for change in changes {
-            let words = planned::<C>(&change);
-            cx.progress.report(&words.object, None);
-            if let Err(fault) = self.apply(cx, &change) {
-                outcome.failure = Some(fault.into());
-                return outcome;
-            }
-            tracing::info!(action = ?words.action, object = words.object, "changed");
-            outcome.applied.push(words);
-        }
-        outcome
+        let changes = self.observe(cx).and_then(|seen| Component::plan(self, cx.spec, &seen));
+        make(self, cx, changes)
     }
+
+    fn plan_retirement(&self, cx: &Context<'_>, data: bool) -> Result<Retirement<PlannedChange>, Report> {
+        let Retirement { changes, kept } = Component::retire(self, cx, &self.observe(cx)?, data)?;
+        Ok(Retirement { changes: changes.iter().map(planned::<C>).collect(), kept })
+    }
+
+    fn retire(&self, cx: &Context<'_>, data: bool) -> ComponentOutcome {
+        let retirement = self.observe(cx).and_then(|seen| Component::retire(self, cx, &seen, data));
+        make(self, cx, retirement.map(|retirement| retirement.changes))
+    }
+}
+
+/// Makes the changes of a component, one after the other, up to the first that fails.
+fn make<C: Component>(
+    component: &C,
+    cx: &Context<'_>,
+    changes: Result<Vec<C::Change>, C::Error>,
+) -> ComponentOutcome {
+    let span = tracing::info_span!("apply", component = C::NAME);
+    let _entered = span.enter();
+    let mut outcome = ComponentOutcome { component: C::NAME.to_owned(), applied: Vec::new(), failure: None };
+    let changes = match changes {
+        Ok(changes) => changes,
+        Err(fault) => {
+            outcome.failure = Some(fault.into());
+            return outcome;
+        }
+    };
+    for change in changes {
+        let words = planned::<C>(&change);
+        cx.progress.report(&words.object, None);
+        if let Err(fault) = component.apply(cx, &change) {
+            outcome.failure = Some(fault.into());
+            return outcome;
+        }
+        tracing::info!(action = ?words.action, object = words.object, "changed");
+        outcome.applied.push(words);
+    }
+    outcome
 }
 
 /// What the given components see, by name.
@@ -115,6 +149,11 @@ pub fn show(stages: &[Box<dyn Stage>], cx: &Context<'_>) -> Result<Value, Report
         all.insert(stage.name().to_owned(), stage.show(cx)?);
     }
     Ok(Value::Object(all))
+}
+
+/// What of the given components stays as it is unless somebody changes it, by name.
+pub fn lasting(stages: &[Box<dyn Stage>], cx: &Context<'_>) -> Result<Map<String, Value>, Report> {
+    stages.iter().map(|stage| Ok((stage.name().to_owned(), stage.lasting(cx)?))).collect()
 }
 
 /// What the given components would change. Changes nothing.

@@ -164,7 +164,9 @@ impl Managed {
     }
 }
 
-fn beside(path: &Path) -> PathBuf {
+/// Where the version that is shipped now is laid, beside a file that the admin edited.
+#[must_use]
+pub fn beside(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(".opdbus-new");
     name.into()

@@ -1,6 +1,7 @@
 //! Writing files so that a crash leaves the old one or the new one, keeping what the admin edited,
 //! and working inside a root file system that is not to be trusted.
 
+mod aside;
 mod managed;
 mod rootdir;
 
@@ -9,7 +10,8 @@ use std::io::{self, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
-pub use managed::{FileState, Managed, ManagedError, Written};
+pub use aside::{KEPT, put_aside};
+pub use managed::{FileState, Managed, ManagedError, Written, beside};
 pub use rootdir::RootDir;
 
 /// Replaces a file: written beside under a temporary name, synced, renamed, and the directory synced.
@@ -44,6 +46,14 @@ fn sweep(directory: &Path, prefix: &std::ffi::OsStr) {
             let _ = std::fs::remove_file(entry.path());
         }
     }
+}
+
+/// Whether a name is one under which [`replace`] writes: its prefix, a name, and tempfile's own six letters and digits.
+#[must_use]
+pub fn is_temporary(name: &std::ffi::OsStr) -> bool {
+    let Some(rest) = name.as_encoded_bytes().strip_prefix(b".opdbus-new-") else { return false };
+    let Some((name, random)) = rest.split_last_chunk::<7>() else { return false };
+    !name.is_empty() && random[0] == b'-' && random[1..].iter().all(u8::is_ascii_alphanumeric)
 }
 
 /// Makes the entries of a directory durable.

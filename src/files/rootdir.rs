@@ -10,6 +10,9 @@ use std::path::{Component, Path, PathBuf};
 
 use rustix::fs::{self, AtFlags, CWD, FileType, Gid, Mode, OFlags, ResolveFlags, Uid};
 
+/// The largest file that is read. What is in a container's is the container's to choose.
+const LARGEST: u64 = 16 << 20;
+
 /// An open root file system.
 #[derive(Debug)]
 pub struct RootDir(OwnedFd);
@@ -78,17 +81,41 @@ impl RootDir {
         Ok(fs::symlinkat(target.as_ref(), &directory, name)?)
     }
 
-    /// Reads a file; `None` where it is not there.
+    /// Reads a file of at most 16 MiB; `None` where it is not there.
     pub fn read(&self, path: impl AsRef<Path>) -> io::Result<Option<Vec<u8>>> {
         match self.resolve(path.as_ref(), OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY, Mode::empty()) {
             Ok(fd) => {
                 let mut bytes = Vec::new();
-                File::from(fd).read_to_end(&mut bytes)?;
+                File::from(fd).take(LARGEST + 1).read_to_end(&mut bytes)?;
+                if bytes.len() as u64 > LARGEST {
+                    return Err(io::Error::other(format!("the file is larger than {} MiB", LARGEST >> 20)));
+                }
                 Ok(Some(bytes))
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    /// Reads a file of at most `most` bytes; `None` where it is not there. What is no file (a device, a pipe) is
+    /// not even opened.
+    pub fn read_file(&self, path: impl AsRef<Path>, most: u64) -> io::Result<Option<Vec<u8>>> {
+        let path = path.as_ref();
+        let looked = match self.resolve(path, OFlags::PATH, Mode::empty()) {
+            Ok(fd) => fs::fstat(&fd)?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        if FileType::from_raw_mode(looked.st_mode) != FileType::RegularFile {
+            return Err(io::Error::other("it is no file"));
+        }
+        let fd = self.resolve(path, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY, Mode::empty())?;
+        let mut bytes = Vec::new();
+        File::from(fd).take(most.saturating_add(1)).read_to_end(&mut bytes)?;
+        if bytes.len() as u64 > most {
+            return Err(io::Error::other(format!("it is larger than {most} bytes")));
+        }
+        Ok(Some(bytes))
     }
 
     /// Whether there is anything at `path`, a broken link too.

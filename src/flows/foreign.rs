@@ -6,24 +6,31 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use super::FlowsError;
-use super::component::{our_switch, served};
+use super::component::{everything, our_bridge, served};
+use super::ofctl::Ofctl;
 use crate::engine::Context;
 use crate::files;
 
 /// What was written down.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 pub struct Saved {
     /// How many flows; `None` where the bridge was not there to ask.
     pub flows: Option<usize>,
 }
 
 /// What was put back.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 pub struct Restored {
     /// How many flows were missing and are there again.
     pub restored: usize,
     /// Those that Open vSwitch refused, with its reason: a group or a port that is no longer there.
     pub refused: Vec<String>,
+}
+
+/// How many flows on our bridge are not ours; `None` where `ovs-vswitchd` does not serve it.
+pub fn count_foreign(cx: &Context<'_>) -> Result<Option<usize>, FlowsError> {
+    let Some(mut switch) = our_bridge(cx)? else { return Ok(None) };
+    Ok(Some(everything(cx, &mut switch)?.iter().filter(|found| !found.is_ours()).count()))
 }
 
 fn file(cx: &Context<'_>) -> PathBuf {
@@ -33,8 +40,10 @@ fn file(cx: &Context<'_>) -> PathBuf {
 /// Writes down the flows on our bridge that are not ours. Those with a time limit are left out: they are
 /// made anew by whoever made them. With nobody to ask, what was written before is left.
 pub fn save(cx: &Context<'_>) -> Result<Saved, FlowsError> {
-    let Some(switch) = our_switch(cx)? else { return Ok(Saved { flows: None }) };
-    let flows = switch.dump()?;
+    if our_bridge(cx)?.is_none() {
+        return Ok(Saved { flows: None });
+    }
+    let flows = Ofctl::new(cx).dump()?;
     let foreign: Vec<&str> =
         flows.iter().filter(|f| !f.is_ours() && !f.timeout).map(|f| f.text.as_str()).collect();
     let path = file(cx);
@@ -61,8 +70,9 @@ pub fn restore(cx: &Context<'_>) -> Result<Restored, FlowsError> {
     };
     let mut restored = Restored::default();
     if !bytes.is_empty() {
-        let switch = served(cx)?;
-        let missing = switch.difference(&String::from_utf8_lossy(&bytes))?.missing;
+        drop(served(cx)?);
+        let switch = Ofctl::new(cx);
+        let missing = switch.missing(&String::from_utf8_lossy(&bytes))?;
         let additions: Vec<String> = missing.iter().map(|f| format!("flow add {}", f.text)).collect();
         if switch.bundle(&additions).is_ok() {
             restored.restored = additions.len();

@@ -1,35 +1,24 @@
-//! Calls of `ovs-ofctl`, always through the bridge's management socket: by name it would look in the
-//! default run directory, and ask the database again.
-
-use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+//! Calls of `ovs-ofctl`, for flows of others: always through the bridge's management socket, as by name it would
+//! look in the default run directory, and ask the database again.
 
 use super::FlowsError;
-use super::diff::{Difference, Printed};
+use super::component::socket;
+use super::printed::{Printed, missing};
 use crate::engine::Context;
 use crate::run::{Invocation, RunError};
 
 /// Atomic bundles came with this version.
 const VERSION: [&str; 2] = ["-O", "OpenFlow14"];
 
-/// A bridge that is served.
-pub(super) struct Switch<'a> {
+/// Our bridge, as `ovs-ofctl` reaches it.
+pub(super) struct Ofctl<'a> {
     cx: &'a Context<'a>,
     target: String,
 }
 
-/// The management socket of our bridge.
-pub(super) fn socket(cx: &Context<'_>) -> PathBuf {
-    cx.host.paths.ovs_run.join(format!("{}.mgmt", cx.spec.ovs.bridge))
-}
-
-impl<'a> Switch<'a> {
-    /// The switch behind our bridge; `None` where nothing serves it.
-    pub(super) fn find(cx: &'a Context<'a>) -> Option<Self> {
-        let path = socket(cx);
-        // A killed ovs-vswitchd leaves its sockets behind.
-        UnixStream::connect(&path).ok()?;
-        Some(Self { cx, target: format!("unix:{}", path.display()) })
+impl<'a> Ofctl<'a> {
+    pub(super) fn new(cx: &'a Context<'a>) -> Self {
+        Self { cx, target: format!("unix:{}", socket(cx).display()) }
     }
 
     fn call(&self, command: &str) -> Invocation {
@@ -40,14 +29,14 @@ impl<'a> Switch<'a> {
             .arg(&self.target)
     }
 
-    /// How the switch differs from the given flows.
-    pub(super) fn difference(&self, wanted: &str) -> Result<Difference, FlowsError> {
+    /// Those of the given flows in whose place there is nothing.
+    pub(super) fn missing(&self, wanted: &str) -> Result<Vec<Printed>, FlowsError> {
         // A path that begins with '/' is a file of flows to it; "-" is not.
         let call = self.call("diff-flows").arg("/dev/stdin").stdin(wanted);
         let output = self.cx.host.run.output(&call)?;
         match output.status {
             // Equal, and different.
-            0 | 2 => Ok(Difference::read(&output.text())),
+            0 | 2 => Ok(missing(&output.text())),
             status => Err(RunError::Status {
                 call: call.to_string(),
                 status,

@@ -22,7 +22,7 @@ NixOS detected: it is declared, not installed. Nothing was changed.
 ";
 
 /// What was found.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 pub struct Detected {
     /// Whether it is NixOS.
     pub nixos: bool,

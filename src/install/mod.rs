@@ -3,7 +3,9 @@
 
 mod host;
 mod programs;
+mod purge;
 mod steps;
+mod uninstall;
 
 use std::path::PathBuf;
 use std::time::Instant;
@@ -16,9 +18,12 @@ use crate::engine::{Context, Host, Lock, PlannedChange, Progress, Stage};
 use crate::fault::{Kind, Report};
 use crate::ledger::{self, Caller, Ledger, LedgerComponent, NewEntry, Outcome, Via};
 use crate::spec::{self, HostSpec, Image};
+use crate::uplink;
 
 pub use host::{Detected, NIXOS_ADVICE};
 pub use programs::PROGRAMS;
+pub use purge::Destroyed;
+pub use uninstall::{UninstallPlan, Uninstalled, Uninstaller};
 
 /// What was asked of the installer.
 #[derive(Debug, Clone, Default)]
@@ -35,10 +40,12 @@ pub struct Request {
     pub btrfs_image: Option<spec::Size>,
     /// A tarball of a root file system for the template `debian-base`.
     pub rootfs: Option<PathBuf>,
+    /// A network card to become a port of the bridge.
+    pub uplink: Option<String>,
 }
 
 /// How a step ended.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "kebab-case", tag = "result")]
 pub enum StepResult {
     /// It made these changes.
@@ -56,7 +63,7 @@ pub enum StepResult {
 }
 
 /// A step and how it ended.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 pub struct StepOutcome {
     /// Its number, 1 to 13.
     pub number: usize,
@@ -201,21 +208,58 @@ impl<'a> Installer<'a> {
         Context { host: self.host, spec: &self.spec, progress: self.progress }
     }
 
-    fn stages(&self, names: &[&str]) -> Result<Vec<Box<dyn Stage>>, Report> {
-        let names: Vec<String> = names.iter().map(|n| (*n).to_owned()).collect();
-        let bin_dir = Some(self.request.prefix.clone());
-        Ok(crate::system::select(&names)?
-            .into_iter()
-            .map(|stage| -> Box<dyn Stage> {
-                match stage.name() {
-                    // The units name the programs where they will be, not where the installer was built.
-                    "units" => Box::new(crate::units::UnitsComponent { bin_dir: bin_dir.clone() }),
-                    "ledger" => Box::new(LedgerComponent::by(Caller::this_process(Via::Installer))),
-                    _ => stage,
-                }
-            })
-            .collect())
+    /// What moving the card that was asked for would do. It needs the bridge: before that is there, it cannot be said.
+    pub fn plan_uplink(&self, within: u64) -> Option<Result<uplink::Status, Report>> {
+        let nic = self.request.uplink.clone()?;
+        Some(uplink::show(&self.context(), &uplink::Order { nic, within }).map_err(Report::from))
     }
+
+    /// Moves the card that was asked for, when all else is done: to be confirmed, or undone by itself.
+    pub fn move_uplink(&self, within: u64) -> Option<Result<uplink::Status, Report>> {
+        let nic = self.request.uplink.clone()?;
+        let started = Instant::now();
+        let cx = self.context();
+        let result = Lock::take(&self.host.paths.lock(), std::time::Duration::from_secs(30))
+            .map_err(Report::from)
+            .and_then(|_lock| Ok(uplink::set(&cx, &uplink::Order { nic: nic.clone(), within })?));
+        let ended =
+            result.as_ref().err().map_or(Outcome::Ok, |report| Outcome::Failed(report.message.clone()));
+        let entry = NewEntry::call(ledger::Call {
+            operation: "bridge.uplink.set",
+            target: &nic,
+            caller: &Caller::this_process(Via::Installer),
+            arguments: json!({ "nic": nic, "within": within }).as_object().cloned().unwrap_or_default(),
+            outcome: ended,
+            duration: started.elapsed(),
+            deployment: Deployment::Traditional,
+        });
+        let recorded = Ledger::open(&cx.tree().ledger()).and_then(|ledger| ledger.append(&entry));
+        Some(result.and_then(|status| {
+            recorded?;
+            Ok(status)
+        }))
+    }
+
+    fn stages(&self, names: &[&str]) -> Result<Vec<Box<dyn Stage>>, Report> {
+        stages(names, &self.request.prefix)
+    }
+}
+
+/// The components of the given names, all where none is named, as the installer runs them.
+fn stages(names: &[&str], prefix: &std::path::Path) -> Result<Vec<Box<dyn Stage>>, Report> {
+    let names: Vec<String> = names.iter().map(|n| (*n).to_owned()).collect();
+    let bin_dir = Some(prefix.to_owned());
+    Ok(crate::system::select(&names)?
+        .into_iter()
+        .map(|stage| -> Box<dyn Stage> {
+            match stage.name() {
+                // The units name the programs where they will be, not where the installer was built.
+                "units" => Box::new(crate::units::UnitsComponent { bin_dir: bin_dir.clone() }),
+                "ledger" => Box::new(LedgerComponent::by(Caller::this_process(Via::Installer))),
+                _ => stage,
+            }
+        })
+        .collect())
 }
 
 fn outcome(number: usize, title: &'static str, result: StepResult) -> StepOutcome {
@@ -305,6 +349,9 @@ fn initial_spec(request: &Request) -> Result<HostSpec, Report> {
             template.rootfs = Some(rootfs.clone());
         }
     }
+    if request.uplink.is_some() {
+        spec.ovs.uplink.clone_from(&request.uplink);
+    }
     spec::check(&spec)?;
     Ok(spec)
 }
@@ -326,6 +373,12 @@ fn refuse_contradictions(request: &Request, spec: &HostSpec, path: &std::path::P
             base.display().to_string(),
             spec.btrfs.base_path.display().to_string(),
         );
+    }
+    if let Some(uplink) = &request.uplink
+        && spec.ovs.uplink.as_ref().is_some_and(|declared| declared != uplink)
+    {
+        let there = spec.ovs.uplink.clone().unwrap_or_default();
+        return contradiction("--uplink", uplink.clone(), there);
     }
     if let Some(size) = request.btrfs_image
         && spec.btrfs.image.is_none()

@@ -6,9 +6,13 @@ use crate::cli::manual;
 use crate::engine::{Action, PlannedChange};
 use crate::fault::{Kind, Report};
 use crate::files;
+use crate::storage::place::{make_directories, remove_made};
+
+/// The marker of directories that are made for programs and pages.
+const TAG: &str = "installer";
 
 /// The programs that are installed.
-pub const PROGRAMS: [&str; 9] = [
+pub const PROGRAMS: [&str; 12] = [
     "op-dbus",
     "opdbusd",
     "opdbus-bridge",
@@ -16,8 +20,11 @@ pub const PROGRAMS: [&str; 9] = [
     "opdbus-flows",
     "opdbus-install",
     "opdbus-ledger",
+    "opdbus-plugin",
+    "opdbus-snapshot",
     "opdbus-storage",
     "opdbus-template",
+    "opdbus-uplink",
 ];
 
 fn read(path: &Path) -> Result<Option<Vec<u8>>, Report> {
@@ -61,7 +68,7 @@ pub(super) fn apply(bin_dir: Option<&Path>, prefix: &Path) -> Result<Vec<Planned
     let failed = |verb: &str, path: &Path, e: std::io::Error| {
         Report::new(Kind::Failed, format!("cannot {verb} {}: {e}", path.display()))
     };
-    std::fs::create_dir_all(prefix).map_err(|e| failed("make", prefix, e))?;
+    make_directories(prefix, TAG).map_err(|e| failed("make", prefix, e))?;
     for program in PROGRAMS {
         let target: PathBuf = prefix.join(program);
         if !changes.iter().any(|change| change.object == format!("program {}", target.display())) {
@@ -117,11 +124,70 @@ pub(super) fn apply_shared(prefix: &Path) -> Result<Option<PlannedChange>, Repor
         let failed =
             |e: std::io::Error| Report::new(Kind::Failed, format!("cannot write {}: {e}", path.display()));
         if let Some(directory) = path.parent() {
-            std::fs::create_dir_all(directory).map_err(failed)?;
+            make_directories(directory, TAG).map_err(failed)?;
         }
         files::replace(path, text, 0o644).map_err(failed)?;
     }
     Ok(summary(prefix, differing.len()))
+}
+
+/// The programs that are there, as they are removed: `opdbus-install` last, so that a run that was stopped can be run again.
+/// A link is none of ours.
+pub(super) fn installed(prefix: &Path) -> Vec<PathBuf> {
+    let (last, others): (Vec<&str>, Vec<&str>) = PROGRAMS.iter().partition(|name| **name == "opdbus-install");
+    let paths = others.into_iter().chain(last).map(|name| prefix.join(name));
+    paths.filter(|path| path.symlink_metadata().is_ok_and(|found| found.is_file())).collect()
+}
+
+/// The manual pages and completions that are there, also those that another version had.
+pub(super) fn installed_shared(prefix: &Path) -> Result<Vec<PathBuf>, Report> {
+    let share = share(prefix);
+    let mut paths: std::collections::BTreeSet<PathBuf> =
+        manual::shared_files()?.into_keys().map(|path| share.join(path)).collect();
+    for entry in std::fs::read_dir(share.join("man/man1")).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let ours = |name: &str| {
+            name.strip_suffix(".1").is_some_and(|name| {
+                PROGRAMS.iter().any(|p| {
+                    name.strip_prefix(p).is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
+                })
+            })
+        };
+        if name.to_str().is_some_and(ours) {
+            paths.insert(entry.path());
+        }
+    }
+    Ok(paths.into_iter().filter(|path| path.symlink_metadata().is_ok_and(|found| found.is_file())).collect())
+}
+
+/// What of the pages and completions would be removed, as one change.
+pub(super) fn planned_shared_removal(prefix: &Path) -> Result<Option<PlannedChange>, Report> {
+    let count = installed_shared(prefix)?.len();
+    Ok(summary(prefix, count).map(|change| PlannedChange { action: Action::Remove, ..change }))
+}
+
+/// Removes files, and the directories that were made for them where nothing else is in them.
+pub(super) fn remove(paths: &[PathBuf]) -> Result<(), Report> {
+    for path in paths {
+        let failed =
+            |e: std::io::Error| Report::new(Kind::Failed, format!("cannot remove {}: {e}", path.display()));
+        match std::fs::remove_file(path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(failed(error)),
+            _ => {}
+        }
+        path.parent().map_or(Ok(()), remove_made).map_err(failed)?;
+    }
+    Ok(())
+}
+
+/// The directories that programs, pages and completions are in.
+pub(super) fn directories(prefix: &Path) -> Result<Vec<PathBuf>, Report> {
+    let share = share(prefix);
+    let files = manual::shared_files()?;
+    let mut all: std::collections::BTreeSet<PathBuf> =
+        files.keys().filter_map(|path| Some(share.join(Path::new(path).parent()?))).collect();
+    all.insert(prefix.to_owned());
+    Ok(all.into_iter().collect())
 }
 
 #[cfg(test)]
@@ -170,5 +236,34 @@ mod tests {
     fn pages_lie_beside_bin_and_nowhere_above_a_directory_of_ones_own() {
         assert_eq!(share(Path::new("/usr/local/bin")), Path::new("/usr/local/share"));
         assert_eq!(share(Path::new("/opt/opdbus")), Path::new("/opt/opdbus/share"));
+    }
+
+    #[test]
+    fn programs_and_pages_are_removed_and_what_others_have_beside_them_stays() {
+        let usr = tempfile::tempdir().unwrap();
+        let (from, bin) = (tempfile::tempdir().unwrap(), usr.path().join("bin"));
+        for program in PROGRAMS {
+            std::fs::write(from.path().join(program), program).unwrap();
+        }
+        apply(Some(from.path()), &bin).unwrap();
+        apply_shared(&bin).unwrap();
+        let man = usr.path().join("share/man/man1");
+        for theirs in [bin.join("mine"), man.join("mine.1"), man.join("op-dbusx.1")] {
+            std::fs::write(theirs, "").unwrap();
+        }
+        std::fs::write(man.join("op-dbus-of-another-version.1"), "").unwrap();
+        let programs = installed(&bin);
+        assert!(programs.last().unwrap().ends_with("opdbus-install"), "{programs:?}");
+        assert_eq!(programs.len(), PROGRAMS.len());
+        remove(&programs).unwrap();
+        assert_eq!(planned_shared_removal(&bin).unwrap().unwrap().action, Action::Remove);
+        remove(&installed_shared(&bin).unwrap()).unwrap();
+        assert_eq!(planned_shared_removal(&bin).unwrap(), None);
+        assert_eq!(installed(&bin), Vec::<PathBuf>::new());
+        let left = |directory: &Path| std::fs::read_dir(directory).unwrap().count();
+        assert_eq!((left(&bin), left(&man)), (1, 2));
+        if crate::storage::subvolume::marker(&man).unwrap().is_some() {
+            assert_eq!(left(&usr.path().join("share")), 1, "empty directories that we made go");
+        }
     }
 }

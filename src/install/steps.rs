@@ -6,11 +6,14 @@ use serde_json::json;
 
 use super::{Installer, programs};
 use crate::deployment::Deployment;
+use crate::drift;
 use crate::engine::{self, Action, Context, PlannedChange};
 use crate::fault::{Kind, Report};
 use crate::files;
+use crate::ledger::key;
 use crate::run::Invocation;
-use crate::spec;
+use crate::snapshots::{self, Order, Reason};
+use crate::spec::{self, Subject};
 
 /// What a step does.
 pub(super) enum Work {
@@ -18,9 +21,11 @@ pub(super) enum Work {
     Detect,
     /// Applies components.
     Components(&'static [&'static str]),
+    /// Makes the ledger, and the key that signs its checkpoints.
+    Ledger,
     /// Programs, units, the daemon, and the declared containers.
     Programs,
-    /// Saves what is there.
+    /// Keeps what is there, for `op-dbus drift`, and takes the first snapshots.
     State,
     /// Marks the installation as complete.
     Mark,
@@ -39,12 +44,12 @@ pub(super) struct Step {
 pub(super) fn step(number: usize) -> Step {
     let (title, work) = match number {
         1 => ("Detect the environment", Work::Detect),
-        2 => ("Subvolumes", Work::Components(&["storage"])),
+        2 => ("Subvolumes", Work::Components(&["leftovers", "storage"])),
         3 => ("Open vSwitch bridge and flows", Work::Components(&["bridge", "nat", "flows"])),
         4 => ("Netmaker", Work::Later("the mesh is not part of this version")),
         5 => ("Container templates", Work::Components(&["templates"])),
         6 => ("Proxmox VE", Work::Later("the Proxmox VE back end is not part of this version")),
-        7 => ("Ledger", Work::Components(&["ledger"])),
+        7 => ("Ledger", Work::Ledger),
         8 => ("Sockets", Work::Components(&["sockets"])),
         9 => ("Plugins", Work::Components(&["plugins"])),
         10 => ("Programs, services and declared containers", Work::Programs),
@@ -76,6 +81,15 @@ pub(super) fn planned(
             })
         }
         Work::Components(names) => engine::plan(&installer.stages(names)?, cx),
+        Work::Ledger => {
+            let mut changes = engine::plan(&installer.stages(LEDGER)?, cx)?;
+            if !key::is_there(etc) {
+                let path = etc.join(key::KEY);
+                let detail = "signs checkpoints of the ledger";
+                changes.push(change(Action::Create, format!("key {}", path.display()), detail));
+            }
+            Ok(changes)
+        }
         Work::Programs => {
             let mut changes =
                 programs::planned(installer.request.bin_dir.as_deref(), &installer.request.prefix)?;
@@ -84,12 +98,17 @@ pub(super) fn planned(
             Ok(changes)
         }
         Work::State => {
-            let path = cx.tree().join("@state/current-state.json");
-            Ok(if path.exists() {
-                Vec::new()
-            } else {
-                vec![change(Action::Create, format!("file {}", path.display()), "what is there")]
-            })
+            let path = drift::path(cx);
+            let action = if path.exists() { Action::Update } else { Action::Create };
+            let mut changes = engine::plan(&installer.stages(SNAPSHOTS)?, cx)?;
+            if drift::unsettled(cx)? {
+                let detail = "what is there, for op-dbus drift";
+                changes.push(change(action, format!("file {}", path.display()), detail));
+            }
+            for subject in first_snapshots(etc, cx)? {
+                changes.push(change(Action::Create, format!("snapshot of {subject}"), "the initial state"));
+            }
+            Ok(changes)
         }
         Work::Mark => Ok(marks(etc)
             .into_iter()
@@ -114,6 +133,15 @@ pub(super) fn apply(work: &Work, installer: &mut Installer<'_>) -> Result<Vec<Pl
             Ok(changes)
         }
         Work::Components(names) => components(installer, names),
+        Work::Ledger => {
+            let cx = installer.context();
+            let changes = planned(work, installer, &cx)?;
+            components(installer, LEDGER)?;
+            if !key::is_there(&installer.host.paths.etc) {
+                key::create(&cx.tree().ledger(), &installer.host.paths.etc)?;
+            }
+            Ok(changes)
+        }
         Work::Programs => {
             let mut changes =
                 programs::apply(installer.request.bin_dir.as_deref(), &installer.request.prefix)?;
@@ -128,13 +156,13 @@ pub(super) fn apply(work: &Work, installer: &mut Installer<'_>) -> Result<Vec<Pl
         }
         Work::State => {
             let cx = installer.context();
-            let path = cx.tree().join("@state/current-state.json");
             let changes = planned(work, installer, &cx)?;
-            let state = engine::show(&installer.stages(&[])?, &cx)?;
-            let text = serde_json::to_string_pretty(&state).unwrap_or_default() + "\n";
-            let before = files::read_optional(&path).ok().flatten();
-            if before.as_deref() != Some(text.as_bytes()) {
-                write(&path, text.as_bytes())?;
+            components(installer, SNAPSHOTS)?;
+            drift::settle(&installer.stages(&[])?, &cx)?;
+            let label = INITIAL.parse().ok();
+            let order = Order { label, ..Order::new("installer", Reason::Manual) };
+            for subject in first_snapshots(&installer.host.paths.etc, &cx)? {
+                snapshots::take(&cx.tree(), &subject, &order)?;
             }
             Ok(changes)
         }
@@ -151,6 +179,37 @@ pub(super) fn apply(work: &Work, installer: &mut Installer<'_>) -> Result<Vec<Pl
         Work::Later(_) => Ok(Vec::new()),
     }
 }
+
+/// The components of the step that makes the ledger.
+const LEDGER: &[&str] = &["ledger"];
+
+/// The component of the step that takes the first snapshots: one that was killed there left one half made.
+const SNAPSHOTS: &[&str] = &["snapshots"];
+
+/// The label of the snapshots of the initial state.
+const INITIAL: &str = "initial";
+
+/// What has no snapshot of its initial state yet: the state and each plugin, on a host that is being installed. On one
+/// that was, there is no initial state any more, and one that was deleted since is not wanted.
+fn first_snapshots(etc: &Path, cx: &Context<'_>) -> Result<Vec<Subject>, Report> {
+    if etc.join(INSTALLED).exists() {
+        return Ok(Vec::new());
+    }
+    let all = snapshots::list(&cx.tree(), None)?;
+    let taken = |subject: &Subject| {
+        all.iter().any(|l| {
+            l.record.subject == *subject
+                && l.state != snapshots::State::Gone
+                && l.record.label.as_ref().is_some_and(|l| l.as_str() == INITIAL)
+        })
+    };
+    let state = "@state".parse().ok();
+    let plugins = cx.spec.plugins.keys().cloned().map(Subject::Plugin);
+    Ok(state.into_iter().chain(plugins).filter(|subject| !taken(subject)).collect())
+}
+
+/// The file that says that this host was installed.
+const INSTALLED: &str = "installed";
 
 fn write(path: &Path, content: &[u8]) -> Result<(), Report> {
     let failed =
@@ -170,7 +229,7 @@ fn marks(etc: &Path) -> [(std::path::PathBuf, String); 2] {
     });
     [
         (etc.join("deployment-type"), format!("{}\n", Deployment::Traditional)),
-        (etc.join("installed"), format!("{installed:#}\n")),
+        (etc.join(INSTALLED), format!("{installed:#}\n")),
     ]
 }
 
@@ -183,7 +242,7 @@ fn validate(installer: &Installer<'_>, cx: &Context<'_>) -> Result<(), Report> {
 
 fn components(installer: &Installer<'_>, names: &[&str]) -> Result<Vec<PlannedChange>, Report> {
     let cx = installer.context();
-    let outcome = engine::apply(&installer.stages(names)?, &cx)?;
+    let outcome = drift::apply(&installer.stages(names)?, &cx)?;
     if let Some(failure) = outcome.failure() {
         return Err(Report { partial: serde_json::to_value(&outcome).ok(), ..failure.clone() });
     }
@@ -206,6 +265,8 @@ fn services(installer: &Installer<'_>, changes: &[PlannedChange]) -> Result<(), 
         "opdbus-ledger.service",
         "opdbus-network.service",
         "opdbus.socket",
+        "opdbus-snapshots.timer",
+        "opdbus-checkpoint.timer",
     ])?;
     if names("/opdbusd") || names("/opdbus.service") {
         systemctl(&["restart", "opdbus.service"])?;

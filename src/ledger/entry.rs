@@ -37,6 +37,20 @@ pub enum Via {
     Helper,
 }
 
+impl Via {
+    /// As it is recorded: `dbus`, `socket`, `cli`, `installer` or `helper`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Dbus => "dbus",
+            Self::Socket => "socket",
+            Self::Cli => "cli",
+            Self::Installer => "installer",
+            Self::Helper => "helper",
+        }
+    }
+}
+
 /// Who made a call.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Caller {
@@ -86,6 +100,16 @@ impl Outcome {
             Err(report) => Self::Failed(report.message.clone()),
         }
     }
+
+    /// As it is recorded: `ok`, `failed` or `refused`.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Failed(_) => "failed",
+            Self::Refused(_) => "refused",
+        }
+    }
 }
 
 /// A call of an operation, as it is recorded.
@@ -126,13 +150,8 @@ impl NewEntry {
         let mut metadata = Map::new();
         metadata.insert("caller".into(), json!(call.caller));
         metadata.insert("arguments".into(), arguments(call.arguments));
-        let (outcome, error) = match call.outcome {
-            Outcome::Ok => ("ok", None),
-            Outcome::Failed(error) => ("failed", Some(error)),
-            Outcome::Refused(error) => ("refused", Some(error)),
-        };
-        metadata.insert("outcome".into(), outcome.into());
-        if let Some(error) = error {
+        metadata.insert("outcome".into(), call.outcome.name().into());
+        if let Outcome::Failed(error) | Outcome::Refused(error) = call.outcome {
             metadata.insert("error".into(), shortened(&error, MAX_ERROR).into());
         }
         let microseconds = u64::try_from(call.duration.as_micros()).unwrap_or(MAX_INTEGER).min(MAX_INTEGER);

@@ -61,6 +61,14 @@ pub enum LedgerError {
         /// The ledger.
         path: PathBuf,
     },
+    /// Its file system is full, or as good as.
+    #[error("cannot {verb} the ledger {}: No space left on device", .path.display())]
+    Full {
+        /// What was tried.
+        verb: &'static str,
+        /// The ledger.
+        path: PathBuf,
+    },
     /// The file could not be worked on.
     #[error("cannot {verb} the ledger {}", .path.display())]
     Io {
@@ -93,7 +101,7 @@ impl Fault for LedgerError {
             Self::NotALedger { .. } | Self::Newer { .. } | Self::Refused { .. } => Kind::Invalid,
             Self::NoDirectory { .. } => Kind::Unavailable,
             Self::Io { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => Kind::Denied,
-            Self::Altered { .. } | Self::Io { .. } => Kind::Failed,
+            Self::Altered { .. } | Self::Full { .. } | Self::Io { .. } => Kind::Failed,
             Self::Sql { source, .. } => match source.sqlite_error_code() {
                 Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Kind::Busy,
                 Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => Kind::Denied,
@@ -115,6 +123,7 @@ impl Fault for LedgerError {
                 path.display()
             ),
             Self::NoDirectory { .. } => "make the subvolumes first: `opdbus-storage apply`".into(),
+            Self::Full { .. } => "free some space and try again".into(),
             Self::Io { .. } | Self::Sql { .. } if self.kind() == Kind::Denied => "run it as root".into(),
             Self::Sql { source, .. } if source.sqlite_error_code() == Some(ErrorCode::DiskFull) => {
                 "free some space and try again".into()

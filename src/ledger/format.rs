@@ -4,6 +4,7 @@
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
+use super::canonical;
 use crate::hex::hex;
 
 /// What the preimage of every entry begins with, so that no hash of another kind can be taken for one.
@@ -24,6 +25,9 @@ pub const GENESIS_METADATA: &str = r#"{"version": "1.0", "deployment": "operatio
 pub const INIT_OPERATION: &str = "ledger.init";
 /// The member of entry 1's metadata that holds the digest of the genesis entry.
 pub const GENESIS_MEMBER: &str = "genesis";
+
+/// The member of entry 1's metadata that tells this ledger from every other.
+pub const LEDGER_ID: &str = "ledger_id";
 
 /// The largest integer that every JSON implementation reads exactly.
 pub const MAX_INTEGER: u64 = (1 << 53) - 1;
@@ -48,12 +52,12 @@ pub struct Fields<'a> {
 }
 
 impl Fields<'_> {
-    fn joined(&self, tag: &str) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(256 + self.metadata.len());
+    /// Hands on what is hashed, piece by piece.
+    fn pieces(&self, tag: &str, mut piece: impl FnMut(&[u8])) {
         let mut field = |text: &str| {
             // With its length before it, no field can lend bytes to its neighbour.
-            bytes.extend_from_slice(&(text.len() as u64).to_be_bytes());
-            bytes.extend_from_slice(text.as_bytes());
+            piece(&(text.len() as u64).to_be_bytes());
+            piece(text.as_bytes());
         };
         field(tag);
         field(&self.id.to_string());
@@ -62,19 +66,26 @@ impl Fields<'_> {
         field(self.target);
         field(self.metadata);
         field(self.previous_hash);
-        bytes
+    }
+
+    fn digest(&self, tag: &str) -> String {
+        let mut hasher = Sha256::new();
+        self.pieces(tag, |piece| hasher.update(piece));
+        hex(&hasher.finalize())
     }
 
     /// What is hashed.
     #[must_use]
     pub fn preimage(&self) -> Vec<u8> {
-        self.joined(TAG)
+        let mut bytes = Vec::with_capacity(256 + self.metadata.len());
+        self.pieces(TAG, |piece| bytes.extend_from_slice(piece));
+        bytes
     }
 
     /// The entry's hash: 64 lower-case hexadecimal digits.
     #[must_use]
     pub fn hash(&self) -> String {
-        hex(&Sha256::digest(self.preimage()))
+        self.digest(TAG)
     }
 }
 
@@ -90,7 +101,7 @@ pub fn genesis_digest(timestamp: i64) -> String {
         metadata: GENESIS_METADATA,
         previous_hash: "",
     };
-    hex(&Sha256::digest(fields.joined(GENESIS_TAG)))
+    fields.digest(GENESIS_TAG)
 }
 
 /// Metadata as it is kept and hashed: RFC 8785. The error says what cannot be kept.
@@ -99,6 +110,18 @@ pub fn canonical(metadata: &Map<String, Value>) -> Result<String, String> {
         check(value, 2)?;
     }
     serde_json_canonicalizer::to_string(metadata).map_err(|e| e.to_string())
+}
+
+/// Whether a text is metadata in the form in which it is kept; the error says why not.
+pub fn expect_canonical(text: &str) -> Result<(), String> {
+    if canonical::is_certainly(text) {
+        return Ok(());
+    }
+    match canonical_of(text) {
+        Ok((_, canonical)) if canonical == text => Ok(()),
+        Ok(_) => Err("its metadata is not in canonical form".into()),
+        Err(why) => Err(format!("its metadata is wrong: {why}")),
+    }
 }
 
 /// The canonical form of metadata as it was found; the error says why it cannot be metadata.

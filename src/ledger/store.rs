@@ -15,18 +15,33 @@ use std::time::{Duration, Instant};
 use rusqlite::config::DbConfig;
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Row, TransactionBehavior, params};
-use rustix::fs::{Access, CWD, FileType, Mode};
+use rustix::fs::{Access, CWD, FileType, Mode, OFlags, StatVfsMountFlags};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, json};
 
+use super::checkpoint::Checkpoint;
 use super::entry::{Call, Caller, Entry, EntryRef, Filter, NewEntry, Outcome};
 use super::error::LedgerError;
 use super::format::{self, Fields};
 use super::schema;
+use super::tiles::Leaves;
+use super::tree::Hash;
 use super::verify::{self, Verification};
 
 /// How long a writer waits for another one.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The free space, in bytes, below which a ledger with a log (`-wal`) is neither written nor read. SQLite shares the
+/// index of the log as mapped memory, which readers write into as well, and where a file system copies on write, that
+/// needs space of its own: without any, the kernel ends the process (SIGBUS) where a `write` would have failed.
+const FLOOR: u64 = 16 << 20;
+
+/// The free space, in bytes, below which its number is not believed: what a transaction of btrfs has given back or set
+/// aside counts as free and cannot be had. So much as [`PROBE`] is then asked for, as a mapped page would.
+const DOUBT: u64 = 256 << 20;
+
+/// In bytes: much more than the index of a log and an entry take, as others write at the same time.
+const PROBE: usize = 4 << 20;
 
 /// What is at a path.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,7 +59,7 @@ pub enum State {
 }
 
 /// What an `init` did.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Init {
     /// It made the ledger.
@@ -71,7 +86,13 @@ pub struct Ledger {
 
 /// The type of an error, with the path and the verb filled in.
 fn sql<'p>(verb: &'static str, path: &'p Path) -> impl Fn(rusqlite::Error) -> LedgerError + 'p {
-    move |source| LedgerError::Sql { verb, path: path.to_owned(), source }
+    move |source| match source.sqlite_error_code() {
+        // To read, too, takes a little: the index of the log is made anew.
+        Some(ErrorCode::SystemIoFailure | ErrorCode::DiskFull) if expect_room(verb, path).is_err() => {
+            LedgerError::Full { verb, path: path.to_owned() }
+        }
+        _ => LedgerError::Sql { verb, path: path.to_owned(), source },
+    }
 }
 
 fn io<'p>(verb: &'static str, path: &'p Path) -> impl Fn(io::Error) -> LedgerError + 'p {
@@ -82,6 +103,7 @@ impl Ledger {
     /// Opens a ledger to append to it.
     pub fn open(path: &Path) -> Result<Self, LedgerError> {
         expect_ledger(path)?;
+        expect_room("open", path)?;
         let connection = writable(path).map_err(sql("open", path))?;
         if let Some(what) = schema::difference(&connection).map_err(sql("open", path))? {
             // Verify reports it. Refusing would take every operation away for an index somebody added; what
@@ -127,6 +149,7 @@ impl Ledger {
             State::Absent => create_file(path)?,
             State::Empty => {}
         }
+        expect_room("make", path)?;
         secure(path).map_err(io("restrict", path))?;
         let mut connection = writable(path).map_err(sql("make", path))?;
         let tx = connection
@@ -165,7 +188,7 @@ impl Ledger {
         });
         first.metadata.insert(format::GENESIS_MEMBER.into(), format::genesis_digest(timestamp).into());
         first.metadata.insert("format".into(), schema::VERSION.into());
-        first.metadata.insert("ledger_id".into(), random_id(path)?.into());
+        first.metadata.insert(format::LEDGER_ID.into(), random_id(path)?.into());
         append(&tx, path, &first)?;
         tx.commit().map_err(sql("make", path))?;
         Ok(Init::Created)
@@ -177,15 +200,38 @@ impl Ledger {
         &self.path
     }
 
-    fn connection(&self) -> MutexGuard<'_, Connection> {
+    /// The connection, where there is room for what this does with it: to read writes into the index of the log, too.
+    fn connection(&self, verb: &'static str) -> Result<MutexGuard<'_, Connection>, LedgerError> {
+        if beside(&self.path, "-wal").exists() {
+            expect_room(verb, &self.path)?;
+        }
         // A panic elsewhere rolled its transaction back on the way out; the connection is as before.
-        self.connection.lock().unwrap_or_else(PoisonError::into_inner)
+        Ok(self.connection.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Appends an entry. When this returns, the entry is on the disk.
     pub fn append(&self, entry: &NewEntry) -> Result<EntryRef, LedgerError> {
+        let mut connection = self.connection("append to")?;
+        self.append_on(&mut connection, entry)
+    }
+
+    /// Appends an entry that is on the disk once the caller has committed the file system, which has to happen before
+    /// anyone is told of it: for a call that waits for such a commit anyway, one wait in place of two. After a power
+    /// cut before the commit the ledger is whole, with this entry or without it: in the log each transaction has
+    /// checksums, and it is synced before anything of it goes into the database.
+    pub fn append_unsynced(&self, entry: &NewEntry) -> Result<EntryRef, LedgerError> {
+        let mut connection = self.connection("append to")?;
+        let synchronous = |connection: &Connection, how| {
+            connection.pragma_update(None, "synchronous", how).map_err(sql("append to", &self.path))
+        };
+        synchronous(&connection, "normal")?;
+        let appended = self.append_on(&mut connection, entry);
+        synchronous(&connection, "full")?;
+        appended
+    }
+
+    fn append_on(&self, connection: &mut Connection, entry: &NewEntry) -> Result<EntryRef, LedgerError> {
         let fail = sql("append to", &self.path);
-        let mut connection = self.connection();
         // Taking the write lock before the last entry is read is what keeps two writers from forking the chain.
         let tx = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(&fail)?;
         let appended = append(&tx, &self.path, entry)?;
@@ -195,7 +241,7 @@ impl Ledger {
 
     /// Where the chain ends.
     pub fn head(&self) -> Result<Head, LedgerError> {
-        let connection = self.connection();
+        let connection = self.connection("read")?;
         head(&connection).map_err(sql("read", &self.path))?.ok_or_else(|| LedgerError::Altered {
             path: self.path.clone(),
             what: "its head is missing".into(),
@@ -205,12 +251,13 @@ impl Ledger {
     /// The entries that the filter lets through. Reading verifies nothing.
     pub fn entries(&self, filter: &Filter) -> Result<Vec<Entry>, LedgerError> {
         let fail = sql("read", &self.path);
-        let ids = filter.ids.clone();
-        let connection = self.connection();
+        // Always a range: by it SQLite finds the first row, and does not pass over all before.
+        let ids = filter.ids.clone().unwrap_or(i64::MIN..=i64::MAX);
+        let connection = self.connection("read")?;
         let mut statement = connection
             .prepare(&format!(
                 "SELECT id, timestamp, operation, target, previous_hash, current_hash, metadata FROM operations
-                 WHERE (?1 IS NULL OR id BETWEEN ?1 AND ?2) AND (?3 IS NULL OR operation = ?3)
+                 WHERE id BETWEEN ?1 AND ?2 AND (?3 IS NULL OR operation = ?3)
                  AND (?4 IS NULL OR target = ?4) AND (?5 IS NULL OR timestamp >= ?5)
                  AND (?6 IS NULL OR timestamp <= ?6) ORDER BY id {} LIMIT ?7",
                 if filter.oldest_first { "ASC" } else { "DESC" }
@@ -219,8 +266,8 @@ impl Ledger {
         let rows = statement
             .query_map(
                 params![
-                    ids.as_ref().map(|r| *r.start()),
-                    ids.as_ref().map(|r| *r.end()),
+                    *ids.start(),
+                    *ids.end(),
                     filter.operation,
                     filter.target,
                     filter.since,
@@ -236,7 +283,29 @@ impl Ledger {
     /// Checks every entry, the head and the schema. Other threads that share this ledger wait meanwhile;
     /// a program that appends verifies by `Ledger::read(path, Ledger::verify)`, on a connection apart.
     pub fn verify(&self) -> Result<Verification, LedgerError> {
-        verify::verify(&self.connection()).map_err(sql("verify", &self.path))
+        self.verify_against(&[], None)
+    }
+
+    /// The same, held against checkpoints that were made of this ledger before, and against the tiles that were kept with
+    /// them, in this directory.
+    pub fn verify_against(
+        &self,
+        checkpoints: &[Checkpoint],
+        tiles: Option<&Path>,
+    ) -> Result<Verification, LedgerError> {
+        let connection = self.connection("verify")?;
+        let beside = readable(&self.path).ok().map(|(connection, _)| connection);
+        verify::verify(&connection, beside, checkpoints, tiles.and_then(Leaves::below))
+            .map_err(sql("verify", &self.path))
+    }
+
+    /// The checkpoint of what the ledger holds now, and the hashes of the leaves of its tree. A ledger that is not whole
+    /// gets none.
+    pub fn checkpoint(&self) -> Result<(Checkpoint, Vec<Hash>), LedgerError> {
+        let connection = self.connection("read")?;
+        verify::checkpoint(&connection)
+            .map_err(sql("read", &self.path))?
+            .map_err(|found| LedgerError::Altered { path: self.path.clone(), what: found.to_string() })
     }
 }
 
@@ -259,6 +328,9 @@ pub fn inspect(path: &Path) -> Result<State, LedgerError> {
         return Ok(State::Empty);
     }
     rustix::fs::access(path, Access::READ_OK).map_err(|e| io("read", path)(e.into()))?;
+    if beside(path, "-wal").exists() {
+        expect_room("read", path)?;
+    }
     match readable(path).and_then(|(connection, _)| contents(&connection)) {
         Ok(state) => Ok(state),
         Err(error) if error.sqlite_error_code() == Some(ErrorCode::NotADatabase) => {
@@ -300,6 +372,34 @@ fn expect_ledger(path: &Path) -> Result<(), LedgerError> {
         State::Newer(found) => LedgerError::Newer { path, found },
         State::Foreign(what) => LedgerError::NotALedger { path, what },
     })
+}
+
+/// See [`FLOOR`]. A medium that cannot be written has no free space, and nothing there is written into.
+fn expect_room(verb: &'static str, path: &Path) -> Result<(), LedgerError> {
+    let there = rustix::fs::statvfs(path).map_err(|e| io(verb, path)(e.into()))?;
+    let free = there.f_bavail.saturating_mul(there.f_frsize);
+    if there.f_flag.contains(StatVfsMountFlags::RDONLY) || free >= DOUBT {
+        return Ok(());
+    }
+    if free < FLOOR || !takes(path.parent().unwrap_or(path), PROBE) {
+        return Err(LedgerError::Full { verb, path: path.to_owned() });
+    }
+    Ok(())
+}
+
+/// Whether a file system sets so many bytes aside for a file of this directory. Nothing is written to the disk: the
+/// file has no name, and is gone before its pages are due. Where none can be made, by its rights or its kind, that
+/// says nothing about its room.
+fn takes(directory: &Path, bytes: usize) -> bool {
+    let flags = OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC;
+    let full = |error| matches!(error, rustix::io::Errno::NOSPC | rustix::io::Errno::DQUOT);
+    match rustix::fs::open(directory, flags, Mode::from_raw_mode(0o600)) {
+        Ok(file) => match rustix::io::write(&file, &vec![0; bytes]) {
+            Ok(written) => written == bytes,
+            Err(error) => !full(error),
+        },
+        Err(error) => !full(error),
+    }
 }
 
 /// The file, made as root's alone before there is anything in it. SQLite gives `-wal` and `-shm` the mode of the file.
@@ -430,17 +530,15 @@ fn random_id(path: &Path) -> Result<String, LedgerError> {
 
 fn head(connection: &Connection) -> rusqlite::Result<Option<Head>> {
     connection
-        .query_row("SELECT last_id, last_hash FROM head", [], |row| {
-            Ok(Head { id: row.get(0)?, hash: row.get(1)? })
-        })
+        .prepare_cached("SELECT last_id, last_hash FROM head")?
+        .query_row([], |row| Ok(Head { id: row.get(0)?, hash: row.get(1)? }))
         .optional()
 }
 
 fn last(connection: &Connection) -> rusqlite::Result<Option<Head>> {
     connection
-        .query_row("SELECT id, current_hash FROM operations ORDER BY id DESC LIMIT 1", [], |row| {
-            Ok(Head { id: row.get(0)?, hash: row.get(1)? })
-        })
+        .prepare_cached("SELECT id, current_hash FROM operations ORDER BY id DESC LIMIT 1")?
+        .query_row([], |row| Ok(Head { id: row.get(0)?, hash: row.get(1)? }))
         .optional()
 }
 
@@ -471,12 +569,15 @@ fn append(connection: &Connection, path: &Path, entry: &NewEntry) -> Result<Entr
         previous_hash: &said.hash,
     };
     let hash = fields.hash();
+    // Kept: to compile it takes all the triggers with it, about as long as the disk takes.
     connection
-        .execute(
+        .prepare_cached(
             "INSERT INTO operations (id, timestamp, operation, target, previous_hash, current_hash, embedding, metadata)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, NULL, ?7)",
-            params![id, timestamp, entry.operation, entry.target, said.hash, hash, metadata],
         )
+        .and_then(|mut insert| {
+            insert.execute(params![id, timestamp, entry.operation, entry.target, said.hash, hash, metadata])
+        })
         .map_err(&fail)?;
     let moved = head_now()?;
     if moved.id != id || moved.hash != hash {

@@ -23,8 +23,10 @@ pub fn point(text: &str, last: bool, zone: &TimeZone) -> Result<i64, String> {
     if text.len() <= "2026-01-31".len() {
         let date: Date = text.parse().map_err(|_| wrong())?;
         if last {
-            let next = date.checked_add(1.day()).map_err(|_| wrong())?;
-            return Ok(local(next.to_datetime(jiff::civil::Time::midnight()))?.timestamp().as_second() - 1);
+            let next = date.checked_add(1.day()).map_err(|_| wrong());
+            let next = next.and_then(|next| local(next.to_datetime(jiff::civil::Time::midnight())));
+            // The last day there is has no next.
+            return Ok(next.map_or(Timestamp::MAX.as_second(), |next| next.timestamp().as_second() - 1));
         }
         return Ok(local(date.to_datetime(jiff::civil::Time::midnight()))?.timestamp().as_second());
     }
@@ -97,7 +99,7 @@ fn cells(entry: &Entry, zone: &TimeZone) -> [String; 6] {
 }
 
 /// A text that was perhaps chosen by an attacker, made safe for a terminal and not too long.
-fn shown(text: &str, max: usize) -> String {
+pub(super) fn shown(text: &str, max: usize) -> String {
     let mut plain = String::new();
     for c in text.chars() {
         // Controls, and what changes the direction of writing.
@@ -131,6 +133,9 @@ mod tests {
         assert_eq!(at("1970-01-01T01:00:05"), 5);
         assert_eq!(at("1970-01-01T00:00:07Z"), 7);
         assert_eq!(at("1970-01-01T02:00:07+01:00"), 3607);
+        let end = jiff::Timestamp::MAX.as_second();
+        assert_eq!(point("9999-12-30", true, &TimeZone::UTC).unwrap(), end, "the last day there is");
+        assert_eq!(point("9999-12-31", true, &zone).unwrap(), end);
         for wrong in ["", "yesterday", "2026-13-01", "12:00", "2026-01-01 25:00"] {
             assert!(point(wrong, false, &zone).is_err(), "{wrong}");
         }

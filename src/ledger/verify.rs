@@ -7,9 +7,14 @@ use rusqlite::{Connection, ErrorCode, Row};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::against::Against;
+use super::checkpoint::{self, Checkpoint};
 use super::format::{self, Fields};
 use super::schema;
 use super::store::Head;
+use super::tiles::Leaves;
+use super::tree::{self, Hash, Tree};
+use crate::hex::unhex;
 
 /// Where something was found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -23,6 +28,32 @@ pub enum Part {
     Schema,
     /// In the database file.
     File,
+    /// Between the ledger and a checkpoint.
+    Checkpoint,
+}
+
+/// What was done to a ledger, as far as it can be told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Damage {
+    /// An entry does not say what it said.
+    Altered,
+    /// An entry does not link to the one before: entries were swapped, or put in.
+    Unlinked,
+    /// An entry is not there, and later ones are.
+    Missing,
+    /// An entry is there that nobody appended.
+    Inserted,
+    /// The end is not there.
+    Truncated,
+    /// Entries were replaced together with all hashes that follow: the chain holds, and is another one.
+    Rewritten,
+    /// The record of where the chain ends was altered.
+    Head,
+    /// The schema was altered.
+    Schema,
+    /// The file is damaged.
+    File,
 }
 
 /// Something that should not be.
@@ -30,6 +61,8 @@ pub enum Part {
 pub struct Finding {
     /// Where.
     pub part: Part,
+    /// What was done.
+    pub damage: Damage,
     /// The entry, where it is about one; that of a missing entry, too.
     pub id: Option<i64>,
     /// What.
@@ -42,7 +75,7 @@ impl std::fmt::Display for Finding {
             (_, Some(id)) => write!(f, "entry {id}: {}", self.what),
             (Part::Schema, None) => write!(f, "schema altered: {}", self.what),
             (Part::File, None) => write!(f, "file damaged: {}", self.what),
-            (Part::Head | Part::Entry, None) => write!(f, "head altered: {}", self.what),
+            (Part::Head | Part::Entry | Part::Checkpoint, None) => write!(f, "head altered: {}", self.what),
         }
     }
 }
@@ -62,25 +95,69 @@ pub struct Verification {
     pub others: Vec<Finding>,
     /// What is odd and proves nothing.
     pub warnings: Vec<String>,
+    /// How many entries the largest checkpoint speaks for that the ledger was held against and agrees with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proven: Option<u64>,
 }
 
-/// Verifies a ledger as it is at one instant, whatever is appended meanwhile.
-pub fn verify(connection: &Connection) -> rusqlite::Result<Verification> {
+/// Reads a whole ledger, verifying its chain, and gives the checkpoint of what it holds and the hashes of the leaves
+/// that it is of; the error is what was found.
+pub fn checkpoint(connection: &Connection) -> rusqlite::Result<Result<(Checkpoint, Vec<Hash>), Finding>> {
     let snapshot = connection.unchecked_transaction()?;
-    let mut walk = Walk::default();
+    let mut walk = Walk { leaves: Some(Vec::new()), ..Walk::default() };
+    if let Some(finding) = walk.run(&snapshot)? {
+        return Ok(Err(finding));
+    }
+    if let Some(finding) = head(&snapshot, walk.last.as_ref())? {
+        return Ok(Err(finding));
+    }
+    let leaves = walk.leaves.unwrap_or_default();
+    let tree: Tree = leaves.iter().copied().collect();
+    Ok(match &walk.ledger_id {
+        Some(id) => {
+            Ok((Checkpoint { origin: checkpoint::origin(id), size: tree.size(), root: tree.root() }, leaves))
+        }
+        None => Err(bad(1, Damage::Altered, "it does not say which ledger this is".into())),
+    })
+}
+
+/// Verifies a ledger as it is at one instant, whatever is appended meanwhile, and holds it against checkpoints, and
+/// against the hashes of leaves that were kept with them.
+pub fn verify(
+    connection: &Connection,
+    beside: Option<Connection>,
+    against: &[Checkpoint],
+    kept: Option<Leaves>,
+) -> rusqlite::Result<Verification> {
+    // The file is looked through on a connection of its own meanwhile, where there can be one.
+    let looking = beside.map(|beside| std::thread::spawn(move || file(&beside)));
+    let snapshot = connection.unchecked_transaction()?;
+    let against = (!against.is_empty()).then(|| Against::new(against, kept));
+    let mut walk = Walk { against, ..Walk::default() };
     let mut findings = Vec::new();
     let schema = schema::difference(&snapshot)?;
     // With other columns there is no chain to read, and the schema is the finding.
     if schema::has_columns(&snapshot)? {
         let bad = walk.run(&snapshot)?;
-        let bad = match bad {
-            None => head(&snapshot, walk.last.as_ref())?,
-            bad => bad,
-        };
+        let whole = bad.is_none();
         findings.extend(bad);
+        // Of a chain with a bad entry, no checkpoint says more than where it is.
+        if whole {
+            findings.extend(walk.against.as_mut().map(Against::findings).unwrap_or_default());
+            findings.extend(head(&snapshot, walk.last.as_ref())?);
+        }
     }
-    findings.extend(schema.map(|what| Finding { part: Part::Schema, id: None, what }));
-    findings.extend(file(&snapshot)?);
+    findings.extend(schema.map(|what| Finding {
+        part: Part::Schema,
+        damage: Damage::Schema,
+        id: None,
+        what,
+    }));
+    findings.extend(match looking.map(std::thread::JoinHandle::join) {
+        Some(Ok(found)) => found?,
+        Some(Err(panic)) => std::panic::resume_unwind(panic),
+        None => file(&snapshot)?,
+    });
     let mut findings = findings.into_iter();
     let first_bad = findings.next();
     Ok(Verification {
@@ -90,6 +167,7 @@ pub fn verify(connection: &Connection) -> rusqlite::Result<Verification> {
         first_bad,
         others: findings.collect(),
         warnings: walk.warnings(),
+        proven: walk.against.and_then(|against| against.proven()),
     })
 }
 
@@ -102,6 +180,12 @@ struct Walk {
     genesis_timestamp: i64,
     /// How often the clock went back, and the first entry where it did.
     back: Option<(u64, i64)>,
+    /// The number of the ledger, in entry 1.
+    ledger_id: Option<String>,
+    /// What is held against the tree of the entries, where it is asked for.
+    against: Option<Against>,
+    /// The hashes of the leaves so far, where they are asked for: 32 bytes an entry.
+    leaves: Option<Vec<Hash>>,
 }
 
 impl Walk {
@@ -117,7 +201,7 @@ impl Walk {
                 Ok(Some(row)) => row,
                 Ok(None) => break,
                 Err(error) if is_damage(&error) => {
-                    return Ok(Some(bad(self.expected, format!("it cannot be read: {error}"))));
+                    return Ok(Some(bad(self.expected, Damage::File, format!("it cannot be read: {error}"))));
                 }
                 Err(error) => return Err(error),
             };
@@ -126,9 +210,10 @@ impl Walk {
             }
         }
         Ok(match self.expected {
-            0 => Some(bad(0, "it is missing: there is no genesis entry".into())),
+            0 => Some(bad(0, Damage::Missing, "it is missing: there is no genesis entry".into())),
             1 => {
-                Some(bad(1, format!("it is missing: no {} covers the genesis entry", format::INIT_OPERATION)))
+                let what = format!("it is missing: no {} covers the genesis entry", format::INIT_OPERATION);
+                Some(bad(1, Damage::Missing, what))
             }
             _ => None,
         })
@@ -137,14 +222,19 @@ impl Walk {
     fn entry(&mut self, row: &Row<'_>) -> rusqlite::Result<Result<(), Finding>> {
         let id: i64 = row.get(0)?;
         if id > self.expected {
-            return Ok(Err(bad(self.expected, format!("it is missing: the next one is {id}"))));
+            return Ok(Err(bad(
+                self.expected,
+                Damage::Missing,
+                format!("it is missing: the next one is {id}"),
+            )));
         }
         if id < self.expected {
-            return Ok(Err(bad(id, "it should not be there: the ledger begins with entry 0".into())));
+            let what = "it should not be there: the ledger begins with entry 0";
+            return Ok(Err(bad(id, Damage::Inserted, what.into())));
         }
         let entry = match Columns::read(row)? {
             Ok(entry) => entry,
-            Err(what) => return Ok(Err(bad(id, what))),
+            Err(what) => return Ok(Err(bad(id, Damage::Altered, what))),
         };
         let checked = if id == 0 { genesis(&entry) } else { self.link(id, &entry) };
         if let Err(finding) = checked {
@@ -157,25 +247,39 @@ impl Walk {
             self.back = Some((times + 1, first));
         }
         self.last_timestamp = entry.timestamp;
-        self.last = Some(Head { id, hash: entry.current_hash.to_owned() });
+        match &mut self.last {
+            Some(last) => {
+                last.id = id;
+                last.hash.clear();
+                last.hash.push_str(entry.current_hash);
+            }
+            None => self.last = Some(Head { id, hash: entry.current_hash.to_owned() }),
+        }
         self.expected += 1;
+        if self.against.is_some() || self.leaves.is_some() {
+            // Columns::read has seen that it is a hash.
+            let leaf = tree::leaf(&unhex(entry.current_hash).unwrap_or_default());
+            if let Some(against) = &mut self.against {
+                against.push(leaf, self.ledger_id.as_deref());
+            }
+            if let Some(leaves) = &mut self.leaves {
+                leaves.push(leaf);
+            }
+        }
         Ok(Ok(()))
     }
 
     /// Checks an entry against the one before.
-    fn link(&self, id: i64, entry: &Columns<'_>) -> Result<(), Finding> {
+    fn link(&mut self, id: i64, entry: &Columns<'_>) -> Result<(), Finding> {
         let previous = self.last.as_ref().map_or(format::GENESIS_HASH, |last| &last.hash);
         let Some(linked) = entry.previous_hash else {
-            return Err(bad(id, "it has no previous_hash".into()));
+            return Err(bad(id, Damage::Altered, "it has no previous_hash".into()));
         };
         if linked != previous {
-            return Err(bad(id, format!("it does not link to entry {}, whose hash is {previous}", id - 1)));
+            let what = format!("it does not link to entry {}, whose hash is {previous}", id - 1);
+            return Err(bad(id, Damage::Unlinked, what));
         }
-        let (metadata, canonical) = format::canonical_of(entry.metadata)
-            .map_err(|why| bad(id, format!("its metadata is wrong: {why}")))?;
-        if canonical != entry.metadata {
-            return Err(bad(id, "its metadata is not in canonical form".into()));
-        }
+        format::expect_canonical(entry.metadata).map_err(|why| bad(id, Damage::Altered, why))?;
         let fields = Fields {
             id,
             timestamp: entry.timestamp,
@@ -188,19 +292,29 @@ impl Walk {
         if hash != entry.current_hash {
             return Err(bad(
                 id,
+                Damage::Altered,
                 format!("its hash is {}, and its content hashes to {hash}", entry.current_hash),
             ));
         }
         if id == 1 {
+            let (metadata, _) =
+                format::canonical_of(entry.metadata).map_err(|why| bad(id, Damage::Altered, why))?;
+            self.ledger_id =
+                metadata.get(format::LEDGER_ID).and_then(serde_json::Value::as_str).map(str::to_owned);
             let digest = metadata.get(format::GENESIS_MEMBER).and_then(serde_json::Value::as_str);
             if entry.operation != format::INIT_OPERATION || digest.is_none() {
                 return Err(bad(
                     1,
+                    Damage::Altered,
                     format!("it is not the {} that covers the genesis entry", format::INIT_OPERATION),
                 ));
             }
             if digest != Some(&format::genesis_digest(self.genesis_timestamp)) {
-                return Err(bad(0, "its timestamp is not the one that entry 1 covers".into()));
+                return Err(bad(
+                    0,
+                    Damage::Altered,
+                    "its timestamp is not the one that entry 1 covers".into(),
+                ));
             }
         }
         Ok(())
@@ -217,8 +331,8 @@ impl Walk {
     }
 }
 
-fn bad(id: i64, what: String) -> Finding {
-    Finding { part: Part::Entry, id: Some(id), what }
+fn bad(id: i64, damage: Damage, what: String) -> Finding {
+    Finding { part: Part::Entry, damage, id: Some(id), what }
 }
 
 /// Whether an error of SQLite speaks of the file rather than of the machine.
@@ -291,14 +405,17 @@ fn genesis(entry: &Columns<'_>) -> Result<(), Finding> {
     .find(|(_, right)| !right);
     match wrong {
         None => Ok(()),
-        Some((column, _)) => Err(bad(0, format!("its {column} is not that of a genesis entry"))),
+        Some((column, _)) => {
+            Err(bad(0, Damage::Altered, format!("its {column} is not that of a genesis entry")))
+        }
     }
 }
 
 /// Checks the head against the last entry of a chain that is whole.
 fn head(connection: &Connection, last: Option<&Head>) -> rusqlite::Result<Option<Finding>> {
     let Some(last) = last else { return Ok(None) };
-    let altered = |what: &str| Some(Finding { part: Part::Head, id: None, what: what.into() });
+    let altered =
+        |what: &str| Some(Finding { part: Part::Head, damage: Damage::Head, id: None, what: what.into() });
     let heads =
         connection.prepare("SELECT last_id, last_hash FROM head LIMIT 2").and_then(|mut statement| {
             let rows = statement.query_map([], |row| {
@@ -328,14 +445,16 @@ fn head(connection: &Connection, last: Option<&Head>) -> rusqlite::Result<Option
     // Saturating: a head altered to the largest number must be reported, not overflow.
     let (says, there) = (said.id.saturating_add(1), last.id + 1);
     let counts = format!("the head says {says} entries, {there} are there");
-    let at = |id: i64, what: String| Some(Finding { part: Part::Head, id: Some(id), what });
+    let at = |damage, id: i64, what: String| Some(Finding { part: Part::Head, damage, id: Some(id), what });
     Ok(match said.id.cmp(&last.id) {
-        Ordering::Greater => at(there, format!("truncated: {counts}")),
-        Ordering::Less => {
-            at(says.max(0), format!("{counts}: it was put in past the head, or the head was altered"))
-        }
+        Ordering::Greater => at(Damage::Truncated, there, format!("truncated: {counts}")),
+        Ordering::Less => at(
+            Damage::Inserted,
+            says.max(0),
+            format!("{counts}: it was put in past the head, or the head was altered"),
+        ),
         Ordering::Equal if said.hash != last.hash => {
-            at(last.id, "the head has another hash for it: one of the two was altered".into())
+            at(Damage::Head, last.id, "the head has another hash for it: one of the two was altered".into())
         }
         Ordering::Equal => None,
     })
@@ -343,7 +462,7 @@ fn head(connection: &Connection, last: Option<&Head>) -> rusqlite::Result<Option
 
 /// What SQLite finds in its own file: an index that hides an entry from a search, for one.
 fn file(connection: &Connection) -> rusqlite::Result<Option<Finding>> {
-    let finding = |what: String| Some(Finding { part: Part::File, id: None, what });
+    let finding = |what: String| Some(Finding { part: Part::File, damage: Damage::File, id: None, what });
     match connection.query_row("PRAGMA integrity_check(1)", [], |row| row.get::<_, String>(0)) {
         Ok(answer) if answer == "ok" => Ok(None),
         Ok(answer) => Ok(finding(answer)),

@@ -4,8 +4,8 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::NatError;
-use super::ruleset::{TABLES, listing, replacement, seal, sealing};
-use crate::engine::{Action, Change, Component, Context};
+use super::ruleset::{TABLES, deletion, listing, replacement, seal, sealing};
+use crate::engine::{Action, Change, Component, Context, Kept, Retirement};
 use crate::run::{Invocation, RunError};
 use crate::spec::HostSpec;
 
@@ -29,6 +29,9 @@ pub struct Seen {
     pub table: TableState,
     /// Whether the host forwards packets between its interfaces.
     pub forwarding: bool,
+    /// Whether there is any of our tables, were it only one.
+    #[serde(skip)]
+    any: bool,
 }
 
 /// Our table in nftables.
@@ -58,6 +61,8 @@ pub enum NatChange {
     },
     /// Let the host forward packets.
     Forward,
+    /// Remove the tables.
+    Remove,
 }
 
 impl Change for NatChange {
@@ -65,11 +70,12 @@ impl Change for NatChange {
         match self {
             Self::Table { why: None } => Action::Create,
             Self::Table { why: Some(_) } | Self::Forward => Action::Update,
+            Self::Remove => Action::Remove,
         }
     }
     fn object(&self) -> String {
         match self {
-            Self::Table { .. } => {
+            Self::Table { .. } | Self::Remove => {
                 format!("nftables {}", TABLES.map(|t| format!("table {}", t.join(" "))).join(", "))
             }
             Self::Forward => "net.ipv4.ip_forward".into(),
@@ -79,6 +85,7 @@ impl Change for NatChange {
         match self {
             Self::Table { why } => why.unwrap_or_default().to_owned(),
             Self::Forward => "1 instead of 0, for the containers' way out".into(),
+            Self::Remove => String::new(),
         }
     }
 }
@@ -90,10 +97,10 @@ impl Component for NatComponent {
     type Error = NatError;
 
     fn observe(&self, cx: &Context<'_>) -> Result<Seen, NatError> {
-        let table = match list(cx) {
-            Ok(table) => table,
+        let (table, any) = match list(cx) {
+            Ok(found) => found,
             // A bare host before its packages are installed.
-            Err(NatError::Run(RunError::Missing { .. })) => TableState::Missing,
+            Err(NatError::Run(RunError::Missing { .. })) => (TableState::Missing, false),
             Err(error) => return Err(error),
         };
         let forward = std::fs::read_to_string(&self.ip_forward).map_err(|source| NatError::Sysctl {
@@ -101,7 +108,7 @@ impl Component for NatComponent {
             path: self.ip_forward.clone(),
             source,
         })?;
-        Ok(Seen { table, forwarding: forward.trim() == "1" })
+        Ok(Seen { table, forwarding: forward.trim() == "1", any })
     }
 
     fn plan(&self, spec: &HostSpec, seen: &Seen) -> Result<Vec<NatChange>, NatError> {
@@ -127,18 +134,37 @@ impl Component for NatComponent {
                 let load = |text: String| Invocation::new("nft").args(["-f", "-"]).stdin(text);
                 cx.host.run.run(&load(replacement(cx.spec)))?;
                 // Killed here, the table is complete and without a seal: the next run replaces it once more.
-                if let TableState::There { rules, .. } = list(cx)? {
+                if let (TableState::There { rules, .. }, _) = list(cx)? {
                     cx.host.run.run(&load(sealing(&seal(cx.spec, &rules))))?;
                 }
                 Ok(())
             }
             NatChange::Forward => std::fs::write(&self.ip_forward, "1\n")
                 .map_err(|source| NatError::Sysctl { verb: "write", path: self.ip_forward.clone(), source }),
+            NatChange::Remove => {
+                cx.host.run.run(&Invocation::new("nft").args(["-f", "-"]).stdin(deletion()))?;
+                Ok(())
+            }
         }
+    }
+
+    fn retire(&self, cx: &Context<'_>, seen: &Seen, _: bool) -> Result<Retirement<NatChange>, NatError> {
+        if !seen.any {
+            return Ok(Retirement::default());
+        }
+        let mut kept = Vec::new();
+        if cx.spec.ovs.nat && seen.forwarding {
+            let why = "still 1: what else runs on this host may rely on it by now; it is 0 again after the next boot \
+                       unless something sets it, or at once: sysctl net.ipv4.ip_forward=0";
+            kept.push(Kept::new("net.ipv4.ip_forward", why));
+        }
+        Ok(Retirement { changes: vec![NatChange::Remove], kept })
     }
 }
 
-fn list(cx: &Context<'_>) -> Result<TableState, NatError> {
+/// Our tables as one, which is missing where any of them is; and whether there is any.
+fn list(cx: &Context<'_>) -> Result<(TableState, bool), NatError> {
+    let mut found = 0;
     let mut rules = Vec::new();
     let mut seal = None;
     for table in TABLES {
@@ -146,15 +172,17 @@ fn list(cx: &Context<'_>) -> Result<TableState, NatError> {
         let output = match cx.host.run.run(&call) {
             Ok(output) => output,
             Err(RunError::Status { stderr, .. }) if stderr.contains("No such file or directory") => {
-                return Ok(TableState::Missing);
+                continue;
             }
             Err(error) => return Err(error.into()),
         };
         let (more, sealed) = listing(&output.stdout).map_err(NatError::Answer)?;
+        found += 1;
         rules.extend(more);
         seal = seal.or(sealed);
     }
-    Ok(TableState::There { rules, seal })
+    let table = if found == TABLES.len() { TableState::There { rules, seal } } else { TableState::Missing };
+    Ok((table, found > 0))
 }
 
 #[cfg(test)]
@@ -173,6 +201,7 @@ mod tests {
         let mut seen = Seen {
             table: TableState::There { rules: rules.clone(), seal: Some(seal(&spec, &rules)) },
             forwarding: true,
+            any: true,
         };
         assert!(words(&spec, &seen).is_empty());
 
@@ -188,12 +217,27 @@ mod tests {
     #[test]
     fn forwarding_is_turned_on_only_for_the_way_out_and_never_off() {
         let mut spec = HostSpec::default();
-        let bare = Seen { table: TableState::Missing, forwarding: false };
+        let bare = Seen { table: TableState::Missing, forwarding: false, any: false };
         assert_eq!(
             words(&spec, &bare),
             ["Create nftables table inet opdbus, table arp opdbus", "Update net.ipv4.ip_forward"]
         );
         spec.ovs.nat = false;
         assert_eq!(words(&spec, &bare), ["Create nftables table inet opdbus, table arp opdbus"]);
+    }
+    #[test]
+    fn a_host_that_retires_loses_our_tables_alone_and_is_told_that_it_forwards_still() {
+        let (host, spec) = (crate::engine::Host::default(), HostSpec::default());
+        let cx = Context { host: &host, spec: &spec, progress: &crate::engine::Silent };
+        let retire = |any, forwarding| {
+            // One table of the two is enough to be removed.
+            let seen = Seen { table: TableState::Missing, forwarding, any };
+            NatComponent::default().retire(&cx, &seen, false).unwrap()
+        };
+        let retirement = retire(true, true);
+        assert_eq!(retirement.changes, [NatChange::Remove]);
+        assert_eq!(retirement.kept[0].object, "net.ipv4.ip_forward");
+        assert!(retire(true, false).kept.is_empty(), "what was not turned on is not spoken of");
+        assert_eq!(retire(false, true), Retirement::default(), "a second time there is nothing to do");
     }
 }

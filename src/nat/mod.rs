@@ -3,6 +3,8 @@
 //! own (`inet opdbus`, `arp opdbus`), replaced as a whole; tables of others are not looked at.
 
 mod component;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 mod ruleset;
 
 use std::path::PathBuf;

@@ -69,13 +69,18 @@ pub fn render(spec: &HostSpec) -> String {
     text
 }
 
-/// The tables in one atomic replacement: declared so that the deletion cannot fail, deleted, declared anew.
+/// The tables in one atomic replacement: deleted, declared anew.
 pub(super) fn replacement(spec: &HostSpec) -> String {
+    deletion() + &render(spec)
+}
+
+/// The tables' deletion, at once; declared first, so that it cannot fail where there is none.
+pub(super) fn deletion() -> String {
     let mut text = String::new();
     for [family, table] in TABLES {
         let _ = writeln!(text, "table {family} {table}\ndelete table {family} {table}");
     }
-    text + &render(spec)
+    text
 }
 
 /// What seals the tables: a digest of what was asked for, and one of what nftables made of it. So a change
@@ -102,7 +107,8 @@ pub(super) fn listing(output: &[u8]) -> Result<(Vec<Value>, Option<String>), ser
     let mut document: Value = serde_json::from_slice(output)?;
     let mut kept = Vec::new();
     let mut seal = None;
-    let Some(objects) = document["nftables"].as_array_mut() else { return Ok((kept, None)) };
+    let objects = document.get_mut("nftables").and_then(Value::as_array_mut);
+    let Some(objects) = objects else { return Ok((kept, None)) };
     for object in objects.drain(..) {
         if object.get("metainfo").is_some() {
             continue;
@@ -178,6 +184,14 @@ mod tests {
         assert!(!text.contains("masquerade"));
         assert!(!text.contains("iifname \"veth-socket\" drop"));
         assert!(text.contains("oifname \"veth-socket\" drop"), "isolation does not depend on the way out");
+    }
+
+    #[test]
+    fn a_listing_that_is_none_has_no_table() {
+        for output in ["1", "[]", "{}", r#"{"nftables":1}"#, r#"{"nftables":[1,{"rule":2}]}"#] {
+            let (_, seal) = listing(output.as_bytes()).unwrap();
+            assert_eq!(seal, None, "{output}");
+        }
     }
 
     #[test]

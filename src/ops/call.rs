@@ -1,20 +1,23 @@
 //! One call, from whichever door: authorised, run, and written to the ledger however it ends.
 
 use std::os::fd::OwnedFd;
-use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value};
 
-use super::caller::Caller;
-use super::registry::{Operation, Privilege, Registry};
+use super::caller::{Authority, Caller, Right};
+use super::registry::{DRY_RUN, Effect, Operation, Privilege, Registry};
+use super::said;
 use crate::deployment::Deployment;
-use crate::engine::{Context, Host, Lock, Progress};
+use crate::engine::{self, Context, Host, Lock, Progress};
 use crate::fault::{Kind, Report};
 use crate::ledger::{self, Ledger, NewEntry, Outcome};
+use crate::metrics::{self, Metrics};
 use crate::paths::Tree;
 use crate::spec::{self, HostSpec};
+use crate::storage::subvolume;
 
 /// How long a call waits for another run to end.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -34,7 +37,10 @@ pub struct Call<'a> {
     pub caller: &'a Caller,
     /// Where progress goes.
     pub progress: &'a dyn Progress,
+    metrics: &'a Metrics,
     streams: Mutex<Option<Streams>>,
+    result: Mutex<Map<String, Value>>,
+    commit: Mutex<Option<PathBuf>>,
 }
 
 impl Call<'_> {
@@ -54,16 +60,60 @@ impl Call<'_> {
         Ok(Lock::take(&self.host.paths.lock(), PATIENCE)?)
     }
 
+    /// Puts something into the ledger entry of this call, beside the arguments: what came of it, where that matters later.
+    pub fn record(&self, key: &str, value: impl Into<Value>) {
+        if let Ok(mut result) = self.result.lock() {
+            result.insert(key.to_owned(), value.into());
+        }
+    }
+
+    /// Counts the changes that a run made to the host.
+    pub fn changed(&self, outcome: &engine::Outcome) {
+        self.metrics.changed(outcome);
+    }
+
+    /// Has the file system that a directory is on committed before the call is answered, together with the entry of the
+    /// ledger: what the operation did is then on the disk.
+    pub fn commit(&self, directory: PathBuf) {
+        *self.commit.lock().unwrap_or_else(PoisonError::into_inner) = Some(directory);
+    }
+
     /// The caller's streams, where the door could pass them.
     pub fn take_streams(&self) -> Option<Streams> {
         self.streams.lock().ok()?.take()
     }
 }
 
+/// How a call ended, for its entry.
+pub(super) struct Ended {
+    pub(super) outcome: Outcome,
+    pub(super) noted: Map<String, Value>,
+    pub(super) took: Duration,
+    /// What is committed together with the entry.
+    pub(super) commit: Option<PathBuf>,
+}
+
+/// What became of a call's entry.
+pub(super) enum Recorded {
+    /// It is the entry of this number.
+    As(i64),
+    /// There is no ledger yet.
+    Nowhere,
+    /// It is one of too many refusals of a stranger, which are only counted.
+    Counted,
+}
+
+impl Recorded {
+    fn entry(&self) -> Option<i64> {
+        if let Self::As(entry) = self { Some(*entry) } else { None }
+    }
+}
+
 /// The operations of a host, ready to be called.
 pub struct Service {
     registry: Registry,
-    host: Host,
+    pub(super) host: Host,
+    pub(super) metrics: Arc<Metrics>,
     refusals: Mutex<Refusals>,
     ledger: Mutex<Option<(PathBuf, Arc<Ledger>)>>,
 }
@@ -72,7 +122,19 @@ impl Service {
     /// The operations of `host`.
     #[must_use]
     pub fn new(host: Host) -> Self {
-        Self { registry: Registry::default(), host, refusals: Mutex::default(), ledger: Mutex::default() }
+        Self {
+            registry: Registry::default(),
+            host,
+            metrics: Arc::default(),
+            refusals: Mutex::default(),
+            ledger: Mutex::default(),
+        }
+    }
+
+    /// What is counted of the calls, for doors that have something to count, too.
+    #[must_use]
+    pub fn counters(&self) -> Arc<Metrics> {
+        Arc::clone(&self.metrics)
     }
 
     /// The registry.
@@ -82,41 +144,80 @@ impl Service {
     }
 
     /// Makes one call. Whatever comes of it is one entry of the ledger; a change whose entry cannot be
-    /// written is reported as failed, so that nobody takes it for audited.
+    /// written is reported as failed, so that nobody takes it for audited. What only looks is answered all the same:
+    /// it is how one finds out why.
     pub fn call(
         &self,
         caller: &Caller,
+        authority: &dyn Authority,
         name: &str,
         arguments: Value,
         progress: &dyn Progress,
         streams: Option<Streams>,
     ) -> Result<Value, Report> {
         let started = Instant::now();
-        let span = tracing::info_span!("call", operation = name, uid = caller.uid, via = ?caller.via);
+        let found = self.registry.find(name);
+        // What is no operation is what a caller wrote: it names nothing in the log, nor in the metrics.
+        let known = found.as_ref().map_or(metrics::UNKNOWN, |operation| operation.name);
+        let recorded_caller = caller.recorded();
+        let span = said::span(known, &recorded_caller);
         let _entered = span.enter();
-        let call = Call { host: &self.host, caller, progress, streams: Mutex::new(streams) };
+        let call = Call {
+            host: &self.host,
+            caller,
+            progress,
+            metrics: &self.metrics,
+            streams: Mutex::new(streams),
+            result: Mutex::default(),
+            commit: Mutex::default(),
+        };
         let arguments = if arguments.is_null() { Value::Object(Map::new()) } else { arguments };
-        let (target, result) = match self.registry.find(name) {
+        let rehearsed = found.as_ref().is_ok_and(|op| op.rehearses()) && arguments[DRY_RUN] == true;
+        let mut right = None;
+        let (target, result) = match found {
             Err(unknown) => (String::new(), Err(unknown)),
             Ok(operation) => {
-                let target = (operation.target)(&arguments);
+                let plain = if operation.rehearses() { without_flag(&arguments) } else { arguments.clone() };
+                let target = (operation.target)(&plain);
                 let shown = target.clone().unwrap_or_else(|_| raw_target(&arguments));
-                let allowed = authorise(caller, operation, Deployment::read(&self.host.paths.etc));
-                (shown, allowed.and(target).and_then(|_| (operation.run)(&call, arguments.clone())))
+                said::aimed(&span, &shown);
+                let deployment = Deployment::read(&self.host.paths.etc);
+                let allowed = authorise(caller, authority, operation, &shown, deployment);
+                right = allowed.as_ref().ok().copied();
+                let done = allowed.and(target).and_then(|_| {
+                    let run =
+                        if rehearsed { operation.rehearse.unwrap_or(operation.run) } else { operation.run };
+                    run(&call, plain)
+                });
+                (shown, done)
             }
         };
-        if let Err(report) = &result {
-            tracing::warn!(kind = ?report.kind, "{}", report.message);
+        let noted = call.result.into_inner().unwrap_or_default();
+        let commit = call.commit.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let outcome = Outcome::of(&result);
+        let ended = Ended { outcome: outcome.clone(), noted, took: started.elapsed(), commit };
+        self.metrics.called(known, &outcome, ended.took);
+        let looks = |op: &Operation| if rehearsed { Effect::Read } else { op.effect };
+        let (took, effect) = (ended.took, self.registry.find(name).map_or(Effect::Read, looks));
+        let recorded = self.record(caller, right, name, &target, &arguments, ended);
+        if !matches!(recorded, Ok(Recorded::Counted)) {
+            let entry = recorded.as_ref().ok().and_then(Recorded::entry);
+            let caller = &recorded_caller;
+            said::Ended { operation: known, target: &target, caller, effect, outcome: &outcome, took, entry }
+                .log();
         }
-        let recorded = self.record(caller, name, &target, &arguments, &result, started.elapsed());
         match (result, recorded) {
-            (Ok(answer), Ok(())) => Ok(answer),
+            (Ok(answer), Ok(_)) => Ok(answer),
+            (Ok(answer), Err(report)) if effect == Effect::Read => {
+                tracing::error!("the ledger entry of {name} could not be written: {}", report.message);
+                Ok(answer)
+            }
             (Ok(_), Err(report)) => Err(Report::new(
                 report.kind,
                 format!("{name} was done, but its ledger entry could not be written: {}", report.message),
             )
             .with_next("`op-dbus ledger verify` and the journal of opdbus.service say more")),
-            (Err(report), Ok(())) => Err(report),
+            (Err(report), Ok(_)) => Err(report),
             (Err(report), Err(unwritten)) => {
                 tracing::error!(
                     "the ledger entry of the failed {name} could not be written: {}",
@@ -127,24 +228,53 @@ impl Service {
         }
     }
 
-    fn record(
+    /// Writes the entry of a call, and counts one that cannot be written.
+    #[allow(clippy::too_many_arguments, reason = "what an entry says of a call")]
+    pub(super) fn record(
         &self,
         caller: &Caller,
+        right: Option<Right>,
         name: &str,
         target: &str,
         arguments: &Value,
-        result: &Result<Value, Report>,
-        took: Duration,
-    ) -> Result<(), Report> {
+        ended: Ended,
+    ) -> Result<Recorded, Report> {
+        let recorded = self.try_record(caller, right, name, target, arguments, ended);
+        if recorded.is_err() {
+            self.metrics.unrecorded();
+        }
+        recorded
+    }
+
+    #[allow(clippy::too_many_arguments, reason = "what an entry says of a call")]
+    fn try_record(
+        &self,
+        caller: &Caller,
+        right: Option<Right>,
+        name: &str,
+        target: &str,
+        arguments: &Value,
+        ended: Ended,
+    ) -> Result<Recorded, Report> {
         let mut suppressed = 0;
-        if !caller.may(Privilege::Operate) {
-            let Ok(mut refusals) = self.refusals.lock() else { return Ok(()) };
+        if right.is_none() && !caller.may(Privilege::Read) {
+            let Ok(mut refusals) = self.refusals.lock() else { return Ok(Recorded::Counted) };
             match refusals.admit(caller.uid, Instant::now()) {
                 Some(before) => suppressed = before,
-                None => return Ok(()),
+                None => return Ok(Recorded::Counted),
             }
         }
-        let Some(ledger) = self.ledger()? else { return Ok(()) };
+        let commit = |with: &[&Path]| match &ended.commit {
+            Some(directory) => subvolume::sync_all(&[&[directory.as_path()], with].concat()),
+            None => Ok(()),
+        };
+        let ledger = match self.ledger() {
+            Ok(Some(ledger)) => ledger,
+            none => {
+                commit(&[])?;
+                return none.map(|_| Recorded::Nowhere);
+            }
+        };
         let recorded = caller.recorded();
         let mut entry = NewEntry::call(ledger::Call {
             operation: name,
@@ -154,23 +284,41 @@ impl Service {
                 Value::Object(map) => map.clone(),
                 other => [("not_an_object".to_owned(), other.clone())].into_iter().collect(),
             },
-            outcome: Outcome::of(result),
-            duration: took,
+            outcome: ended.outcome,
+            duration: ended.took,
             deployment: Deployment::read(&self.host.paths.etc),
         });
+        if right == Some(Right::Granted) {
+            entry.metadata.insert("authorised_by".into(), "polkit".into());
+        }
+        if !ended.noted.is_empty() {
+            entry.metadata.insert("result".into(), ended.noted.into());
+        }
         if suppressed > 0 {
             entry.metadata.insert("refusals_not_recorded".into(), suppressed.into());
         }
-        ledger.append(&entry)?;
-        Ok(())
+        let appended = match ledger.path().parent() {
+            Some(directory) if ended.commit.is_some() => {
+                // One commit for both. What was done is waited for whether or not it could be written down.
+                let appended = ledger.append_unsynced(&entry);
+                commit(&[directory])?;
+                appended?
+            }
+            _ => ledger.append(&entry)?,
+        };
+        Ok(Recorded::As(appended.id))
     }
 
     /// The ledger, opened once; `None` on a host where none was made yet, whose first entry `ledger.init` will be.
     fn ledger(&self) -> Result<Option<Arc<Ledger>>, Report> {
-        let spec = spec::load(&self.host.paths.config())?;
-        let path = Tree::new(&spec.btrfs.base_path).ledger();
         let Ok(mut open) = self.ledger.lock() else {
             return Err(Report::new(Kind::Failed, "an earlier call ended while it opened the ledger"));
+        };
+        let path = match (spec::load(&self.host.paths.config()), &*open) {
+            (Ok(spec), _) => Tree::new(&spec.btrfs.base_path).ledger(),
+            // While the host spec is damaged, the ledger is where it was.
+            (Err(_), Some((there, _))) => there.clone(),
+            (Err(error), None) => return Err(error.into()),
         };
         if !path.exists() {
             *open = None;
@@ -187,12 +335,23 @@ impl Service {
     }
 }
 
-fn authorise(caller: &Caller, operation: &Operation, deployment: Deployment) -> Result<(), Report> {
+fn authorise(
+    caller: &Caller,
+    authority: &dyn Authority,
+    operation: &Operation,
+    target: &str,
+    deployment: Deployment,
+) -> Result<Right, Report> {
     if caller.may(operation.privilege) {
-        return Ok(());
+        return Ok(Right::Own);
+    }
+    if authority.grants(operation.name, target) {
+        return Ok(Right::Granted);
     }
     let (who, next) = match operation.privilege {
-        Privilege::Operate => ("root and members of the group opdbus may", join(&caller.user, deployment)),
+        Privilege::Read | Privilege::Operate => {
+            ("root and members of the group opdbus may", join(&caller.user, deployment))
+        }
         Privilege::Admin => ("only root may", "run it as root".to_owned()),
     };
     Err(Report::new(Kind::Denied, format!("{} may not call {}: {who}", caller.user, operation.name))
@@ -200,7 +359,7 @@ fn authorise(caller: &Caller, operation: &Operation, deployment: Deployment) -> 
 }
 
 /// How a user comes to be one of those who may operate the host.
-fn join(user: &str, deployment: Deployment) -> String {
+pub(super) fn join(user: &str, deployment: Deployment) -> String {
     match deployment {
         Deployment::Traditional => format!("as root: usermod --append --groups {} {user}", super::GROUP),
         // What usermod writes there is not in the configuration, and does not outlive it.
@@ -208,6 +367,18 @@ fn join(user: &str, deployment: Deployment) -> String {
             format!("add \"{user}\" to services.operation-dbus.users, and nixos-rebuild switch")
         }
     }
+}
+
+/// The arguments without [`DRY_RUN`], which is no argument of the operation's own. What is neither true nor false is left, and
+/// refused as any argument that is not there: nobody gets a change who asked for none.
+fn without_flag(arguments: &Value) -> Value {
+    let mut plain = arguments.clone();
+    if let Value::Object(map) = &mut plain
+        && map.get(DRY_RUN).is_some_and(Value::is_boolean)
+    {
+        map.remove(DRY_RUN);
+    }
+    plain
 }
 
 /// What a refused call was aimed at, as far as it can be told from arguments that did not parse.
@@ -236,6 +407,31 @@ impl Refusals {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    struct Grants(&'static str);
+    impl Authority for Grants {
+        fn grants(&self, operation: &str, target: &str) -> bool {
+            operation == self.0 && target == "web-01"
+        }
+    }
+
+    #[test]
+    fn a_grant_is_for_its_operation_and_target_alone_and_what_one_may_is_not_asked_for() {
+        let registry = Registry::default();
+        let stranger = Caller { uid: 1000, user: "alice".into(), member: false, via: ledger::Via::Dbus };
+        let may = |caller: &Caller, authority: &dyn Authority, operation: &str, target: &str| {
+            authorise(caller, authority, registry.find(operation).unwrap(), target, Deployment::Traditional)
+        };
+        let grants = Grants("container.start");
+        assert_eq!(may(&stranger, &grants, "container.start", "web-01").unwrap(), Right::Granted);
+        for (operation, target) in [("container.start", "web-02"), ("container.stop", "web-01")] {
+            assert_eq!(may(&stranger, &grants, operation, target).unwrap_err().kind, Kind::Denied);
+        }
+        let member = Caller { member: true, ..stranger };
+        assert_eq!(may(&member, &super::super::Nobody, "container.start", "web-02").unwrap(), Right::Own);
+        assert_eq!(may(&member, &super::super::Nobody, "apply", "host").unwrap_err().kind, Kind::Denied);
+        assert_eq!(may(&member, &Grants("apply"), "apply", "web-01").unwrap(), Right::Granted);
+    }
 
     #[test]
     fn a_stranger_is_told_the_way_in_that_lasts() {

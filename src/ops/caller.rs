@@ -48,10 +48,35 @@ impl Caller {
     #[must_use]
     pub fn may(&self, privilege: Privilege) -> bool {
         match privilege {
-            Privilege::Operate => self.uid == 0 || self.member,
+            Privilege::Read | Privilege::Operate => self.uid == 0 || self.member,
             Privilege::Admin => self.uid == 0,
         }
     }
+}
+
+/// Who may grant a call to a caller to whom nothing of their own does.
+pub trait Authority {
+    /// Whether this call of an operation on a target is granted.
+    fn grants(&self, operation: &str, target: &str) -> bool;
+}
+
+/// Grants nothing.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Nobody;
+
+impl Authority for Nobody {
+    fn grants(&self, _: &str, _: &str) -> bool {
+        false
+    }
+}
+
+/// By what right a call was made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Right {
+    /// The caller is root or of the group.
+    Own,
+    /// The authority granted this call.
+    Granted,
 }
 
 /// Asked of the user database at each call, so that leaving the group takes effect at once.
@@ -71,7 +96,8 @@ mod tests {
 
     #[test]
     fn a_stranger_may_nothing_a_member_operates_and_root_administers() {
-        assert!(!caller(1000, false).may(Privilege::Operate));
+        assert!(!caller(1000, false).may(Privilege::Read) && !caller(1000, false).may(Privilege::Operate));
+        assert!(caller(1000, true).may(Privilege::Read));
         assert!(caller(1000, true).may(Privilege::Operate));
         assert!(!caller(1000, true).may(Privilege::Admin));
         assert!(caller(0, false).may(Privilege::Admin) && caller(0, false).may(Privilege::Operate));

@@ -11,7 +11,8 @@ use serde::{Deserialize, Serialize};
 use super::call::Call;
 use super::given::Given;
 use super::registry::{Effect, Op};
-use crate::containers::{self, Backend, Containers, Lxc, Origin, Record};
+use crate::containers::{self, Backend, ContainerError, Containers, Lxc, Origin, Record};
+use crate::engine::{Action, PlannedChange};
 use crate::fault::{Kind, Report};
 use crate::name::{ContainerName, TemplateName};
 use crate::spec::{Container, Limits, Network, ServiceAddress};
@@ -227,6 +228,7 @@ impl Op for Create {
     const SUMMARY: &'static str = "Clone a container from a template and start it";
     const HELP: &'static str = "Examples:\n  op-dbus container create db-01 --service 5432\n  op-dbus container create web-01 --connect db-01\n\nInside web-01, db-01's service is then at\n/var/lib/op-dbus/sockets/containers/db-01/db-01.sock and at db-01's address.";
     const EFFECT: Effect = Effect::Change;
+    const REHEARSES: bool = true;
     type Args = CreateArgs;
     type Answer = Shown;
 
@@ -235,29 +237,16 @@ impl Op for Create {
     }
 
     fn run(call: &Call<'_>, args: CreateArgs) -> Result<Shown, Report> {
-        let name = args.name.check()?;
-        let limits = Limits { cores: args.cores, memory: args.memory, swap: args.swap };
-        limits
-            .check()
-            .map_err(|(field, why)| Report::new(Kind::Invalid, format!("{field} is wrong: {why}")))?;
+        let start = !args.no_start;
+        let (name, container) = args.container()?;
         let spec = call.spec()?;
         let cx = call.context(&spec);
-        let container = Container {
-            template: args.template,
-            network: args.network,
-            address: args.address,
-            connect: args.connect,
-            service: args.service,
-            limits,
-            nesting: args.nesting,
-            autostart: !args.no_autostart,
-        };
         let containers = Containers::new(&cx, &Lxc);
         let record = {
             let _lock = call.lock()?;
             containers.create(&name, container, Origin::Manual)?
         };
-        if args.no_start {
+        if !start {
             return Ok(Shown::new(record, &BTreeSet::new()));
         }
         if let Err(error) = containers.start(&name) {
@@ -266,15 +255,70 @@ impl Op for Create {
             if let Err(undo) = containers.delete(&name, true) {
                 tracing::warn!(container = %name, "cleaning up after a failed start: {undo}");
             }
+            call.commit(cx.tree().containers());
             return Err(error.into());
         }
         let running = [record.name.clone()].into();
         Ok(Shown::new(record, &running))
     }
 
+    fn rehearse(call: &Call<'_>, args: CreateArgs) -> Result<Vec<PlannedChange>, Report> {
+        let started = if args.no_start { "" } else { ", started" };
+        let (name, container) = args.container()?;
+        let spec = call.spec()?;
+        let cx = call.context(&spec);
+        let record = Containers::new(&cx, &Lxc).would_create(&name, container, Origin::Manual)?;
+        let Record { address, spec: Container { template, network, .. }, .. } = record;
+        let detail = format!("from template {template}, network {network}, address {address}{started}");
+        Ok(vec![planned(Action::Create, &name, detail)])
+    }
+
     fn text(shown: &Shown) -> String {
         shown.text()
     }
+}
+
+impl CreateArgs {
+    /// The container that is asked for.
+    fn container(self) -> Result<(ContainerName, Container), Report> {
+        let limits = Limits { cores: self.cores, memory: self.memory, swap: self.swap };
+        limits
+            .check()
+            .map_err(|(field, why)| Report::new(Kind::Invalid, format!("{field} is wrong: {why}")))?;
+        let container = Container {
+            template: self.template,
+            network: self.network,
+            address: self.address,
+            connect: self.connect,
+            service: self.service,
+            limits,
+            nesting: self.nesting,
+            autostart: !self.no_autostart,
+        };
+        Ok((self.name.check()?, container))
+    }
+}
+
+/// A change of a container, as `plan` shows it.
+fn planned(action: Action, name: &ContainerName, detail: impl Into<String>) -> PlannedChange {
+    PlannedChange {
+        component: "containers".into(),
+        action,
+        object: format!("container {name}"),
+        detail: detail.into(),
+    }
+}
+
+/// What starting or stopping a container would change: nothing where it is so already.
+fn would_be(call: &Call<'_>, args: &Named, up: bool) -> Result<Vec<PlannedChange>, Report> {
+    let name = args.name.check()?;
+    let spec = call.spec()?;
+    let cx = call.context(&spec);
+    Containers::new(&cx, &Lxc).get(&name)?;
+    if Lxc.is_running(&cx, &name)? == up {
+        return Ok(Vec::new());
+    }
+    Ok(vec![planned(Action::Update, &name, if up { "started" } else { "stopped" })])
 }
 
 /// `container.list`
@@ -299,7 +343,10 @@ impl Op for List {
         let spec = call.spec()?;
         let cx = call.context(&spec);
         let running = Lxc.running(&cx)?;
-        Ok(containers::all(&cx.tree())?.into_values().map(|record| Shown::new(record, &running)).collect())
+        Ok(containers::all(&cx.tree())?
+            .into_values()
+            .map(|record| Shown::new((*record).clone(), &running))
+            .collect())
     }
 
     fn text(all: &Vec<Shown>) -> String {
@@ -354,6 +401,7 @@ impl Op for Start {
     const NAME: &'static str = "container.start";
     const SUMMARY: &'static str = "Start a container";
     const EFFECT: Effect = Effect::Change;
+    const REHEARSES: bool = true;
     type Args = Named;
     type Answer = Done;
 
@@ -367,6 +415,9 @@ impl Op for Start {
         Containers::new(&cx, &Lxc).start(&name)?;
         Ok(Done::new(format!("{name} runs")))
     }
+    fn rehearse(call: &Call<'_>, args: Named) -> Result<Vec<PlannedChange>, Report> {
+        would_be(call, &args, true)
+    }
     fn text(done: &Done) -> String {
         done.text()
     }
@@ -379,6 +430,7 @@ impl Op for Stop {
     const NAME: &'static str = "container.stop";
     const SUMMARY: &'static str = "Stop a container";
     const EFFECT: Effect = Effect::Change;
+    const REHEARSES: bool = true;
     type Args = Named;
     type Answer = Done;
 
@@ -391,6 +443,9 @@ impl Op for Stop {
         let cx = call.context(&spec);
         Containers::new(&cx, &Lxc).stop(&name)?;
         Ok(Done::new(format!("{name} is stopped")))
+    }
+    fn rehearse(call: &Call<'_>, args: Named) -> Result<Vec<PlannedChange>, Report> {
+        would_be(call, &args, false)
     }
     fn text(done: &Done) -> String {
         done.text()
@@ -417,6 +472,7 @@ impl Op for Delete {
     const SUMMARY: &'static str = "Delete a container and everything in it";
     const HELP: &'static str = "There is no way back. A container that the host spec declares is refused: remove\nthe declaration first.";
     const EFFECT: Effect = Effect::Destroy;
+    const REHEARSES: bool = true;
     type Args = DeleteArgs;
     type Answer = Done;
 
@@ -429,7 +485,24 @@ impl Op for Delete {
         let cx = call.context(&spec);
         let _lock = call.lock()?;
         Containers::new(&cx, &Lxc).delete(&name, args.force)?;
+        call.commit(cx.tree().containers());
         Ok(Done::new(format!("{name} is deleted")))
+    }
+    fn rehearse(call: &Call<'_>, args: DeleteArgs) -> Result<Vec<PlannedChange>, Report> {
+        let name = args.name.check()?;
+        let spec = call.spec()?;
+        let cx = call.context(&spec);
+        let record = Containers::new(&cx, &Lxc).get(&name)?;
+        if spec.containers.contains_key(&name) {
+            return Err(ContainerError::Declared(name).into());
+        }
+        let running = Lxc.running(&cx)?.contains(&name);
+        if running && !args.force {
+            return Err(ContainerError::Running(name).into());
+        }
+        let stopped = if running { "it is stopped first; " } else { "" };
+        let detail = format!("{stopped}with all that is in it, and its address {}", record.address);
+        Ok(vec![planned(Action::Remove, &name, detail)])
     }
     fn text(done: &Done) -> String {
         done.text()
@@ -482,7 +555,7 @@ impl Op for Exec {
         let spec = call.spec()?;
         let cx = call.context(&spec);
         let record = Containers::new(&cx, &Lxc).get(&name)?;
-        if !Lxc.running(&cx)?.contains(&record.name) {
+        if !Lxc.is_running(&cx, &record.name)? {
             return Err(containers::ContainerError::Stopped(record.name).into());
         }
         if let Some(streams) = call.take_streams() {
@@ -545,7 +618,7 @@ impl Op for Logs {
         let record = Containers::new(&cx, &Lxc).get(&name)?;
         let count = args.lines.min(10_000);
         let text = if args.journal {
-            if !Lxc.running(&cx)?.contains(&record.name) {
+            if !Lxc.is_running(&cx, &record.name)? {
                 return Err(containers::ContainerError::Stopped(record.name).into());
             }
             let command =

@@ -10,13 +10,14 @@ use super::registry::{Effect, Op, Privilege};
 use super::services;
 use crate::engine::{self, Outcome, PlannedChange};
 use crate::fault::{Kind, Report};
-use crate::{plan_text, system};
+use crate::introspect::{self, Bus, Name};
+use crate::{drift, plan_text, system};
 
 /// The components an operation is about.
 #[derive(Debug, Args, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Components {
-    /// The components: storage, plugins, sockets, ledger, bridge, nat, flows, templates, containers [default: all].
+    /// The components: leftovers, storage, plugins, snapshots, sockets, ledger, units, bridge, nat, flows, uplink, templates, containers [default: all].
     #[arg(value_name = "COMPONENT")]
     #[serde(default)]
     components: Vec<String>,
@@ -35,7 +36,7 @@ pub(super) struct Plan;
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 pub(super) struct Planned {
     /// The changes, in the order in which they would be made; none on a host that is as its spec says.
-    changes: Vec<PlannedChange>,
+    pub(super) changes: Vec<PlannedChange>,
 }
 
 impl Op for Plan {
@@ -76,7 +77,8 @@ impl Op for Apply {
         let spec = call.spec()?;
         let stages = system::select(&args.components)?;
         let _lock = call.lock()?;
-        let outcome = engine::apply(&stages, &call.context(&spec))?;
+        let outcome = drift::apply(&stages, &call.context(&spec))?;
+        call.changed(&outcome);
         let Some(failure) = outcome.failure() else { return Ok(outcome) };
         Err(Report { partial: serde_json::to_value(&outcome).ok(), ..failure.clone() })
     }
@@ -132,10 +134,12 @@ pub(super) enum Subject {
     Templates,
     /// The services of systemd, over D-Bus.
     Services,
+    /// The names on the system bus: who has each, and which can be started.
+    Bus,
 }
 
 impl Subject {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 8] = [
         Self::Containers,
         Self::Flows,
         Self::Bridge,
@@ -143,6 +147,7 @@ impl Subject {
         Self::Plugins,
         Self::Templates,
         Self::Services,
+        Self::Bus,
     ];
 
     fn component(self) -> Option<&'static str> {
@@ -153,7 +158,7 @@ impl Subject {
             Self::Subvolumes => "storage",
             Self::Plugins => "plugins",
             Self::Templates => "templates",
-            Self::Services => return None,
+            Self::Services | Self::Bus => return None,
         })
     }
 
@@ -193,6 +198,7 @@ impl Op for Query {
                     let stages = system::select(&[component.to_owned()])?;
                     engine::show(&stages, &cx)?.get_mut(component).map(Value::take).unwrap_or_default()
                 }
+                None if subject == Subject::Bus => serde_json::json!(introspect::names(&Bus::System)?),
                 None => services::list()?,
             };
             answer.insert(subject.name(), value);
@@ -202,6 +208,11 @@ impl Op for Query {
     fn text(answer: &Map<String, Value>) -> String {
         if let Some(services) = answer.get("services").filter(|_| answer.len() == 1) {
             return services::text(services);
+        }
+        if let Some(names) = answer.get("bus").filter(|_| answer.len() == 1)
+            && let Ok(names) = Vec::<Name>::deserialize(names)
+        {
+            return introspect::text::names(&names);
         }
         serde_json::to_string_pretty(answer).unwrap_or_default()
     }

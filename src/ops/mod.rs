@@ -2,16 +2,26 @@
 //! changes or destroys, and the privilege it needs. D-Bus, the API socket and the command line are
 //! projections of this registry and have no logic of their own.
 
+mod bus;
 mod call;
 mod caller;
 mod containers;
+mod doctor;
+mod drift;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 mod given;
 mod host;
 mod ledger;
+mod plugins;
 mod registry;
+pub mod said;
+mod scrape;
 mod services;
+mod snapshots;
 mod templates;
+mod uplink;
 
 pub use call::{Call, Service, Streams};
-pub use caller::{Caller, GROUP};
-pub use registry::{Description, Effect, Op, Operation, Privilege, Registry};
+pub use caller::{Authority, Caller, GROUP, Nobody};
+pub use registry::{DRY_RUN, Description, Effect, Handed, Op, Operation, Privilege, Registry, written};

@@ -1,12 +1,15 @@
 //! The registry: operations as data, with the types of each erased.
 
 use clap::{ArgMatches, Args, Command, FromArgMatches};
+use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, Schema, schema_for};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::call::Call;
+use super::host::Planned;
+use crate::engine::PlannedChange;
 use crate::fault::{Kind, Report};
 
 /// What an operation does to the host.
@@ -25,10 +28,22 @@ pub enum Effect {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Privilege {
-    /// Root, or a member of the group `opdbus`.
+    /// To look: root, or a member of the group `opdbus`.
+    Read,
+    /// To change what is in the host's care: the same.
     Operate,
-    /// Root: what reads files of the caller's choice or changes the host itself.
+    /// To read files of the caller's choice or change the host itself: root.
     Admin,
+}
+
+/// What an operation does with the file that its argument `file` names. It is opened by the program that the caller
+/// runs, with the caller's rights, and handed over as a stream: nobody has the daemon open a file for them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Handed {
+    /// It is read, as standard input.
+    Read,
+    /// It is made and written to, as standard output.
+    Write,
 }
 
 /// An operation, typed.
@@ -41,8 +56,13 @@ pub trait Op {
     const HELP: &'static str = "";
     /// What it does to the host.
     const EFFECT: Effect;
-    /// What its caller must be.
-    const PRIVILEGE: Privilege = Privilege::Operate;
+    /// What its caller must be, where polkit does not grant it to another.
+    const PRIVILEGE: Privilege = match Self::EFFECT {
+        Effect::Read => Privilege::Read,
+        Effect::Change | Effect::Destroy => Privilege::Operate,
+    };
+    /// Whether its argument `file` names a file that is handed over; without one, or with `-`, it is the standard stream.
+    const FILE: Option<Handed> = None;
     /// Its arguments: read from JSON at every door, and from the command line by clap.
     type Args: Args + Serialize + DeserializeOwned + JsonSchema;
     /// Its answer.
@@ -50,11 +70,25 @@ pub trait Op {
 
     /// What it is done to, for the ledger.
     fn target(args: &Self::Args) -> String;
+    /// Whether it can tell what it would change; then it takes `dryRun`.
+    const REHEARSES: bool = false;
+
     /// Does it.
     fn run(call: &Call<'_>, args: Self::Args) -> Result<Self::Answer, Report>;
+    /// What it would change, told without changing anything. It refuses what [`Op::run`] would refuse.
+    fn rehearse(call: &Call<'_>, args: Self::Args) -> Result<Vec<PlannedChange>, Report> {
+        let _ = (call, args);
+        Err(Report::new(Kind::Invalid, format!("{} cannot tell what it would change", Self::NAME)))
+    }
     /// The answer for a person.
     fn text(answer: &Self::Answer) -> String;
 }
+
+/// [`Op::rehearse`] with its types erased: it answers as `plan` does.
+pub(super) type Rehearse = fn(&Call<'_>, Value) -> Result<Value, Report>;
+
+/// The argument that has an operation say what it would change, and change nothing.
+pub const DRY_RUN: &str = "dryRun";
 
 /// An operation with its types erased.
 #[derive(Debug, Clone, Copy)]
@@ -67,8 +101,15 @@ pub struct Operation {
     pub effect: Effect,
     /// See [`Op::PRIVILEGE`].
     pub privilege: Privilege,
+    /// See [`Op::FILE`].
+    pub file: Option<Handed>,
     pub(super) run: fn(&Call<'_>, Value) -> Result<Value, Report>,
+    /// See [`Op::rehearse`]; none where it does not.
+    pub(super) rehearse: Option<Rehearse>,
     pub(super) target: fn(&Value) -> Result<String, Report>,
+    /// Arguments, read and written.
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub(super) again: fn(Value) -> Result<Value, Report>,
     command: fn() -> Command,
     arguments: fn(&ArgMatches) -> Result<Value, clap::Error>,
     text: fn(Value) -> Result<String, Report>,
@@ -101,6 +142,12 @@ fn parse<O: Op>(args: Value) -> Result<O::Args, Report> {
     })
 }
 
+/// The JSON Schema of what is written rather than read: fields that are always there are required.
+#[must_use]
+pub fn written<T: JsonSchema>() -> Schema {
+    SchemaSettings::default().for_serialize().into_generator().into_root_schema_for::<T>()
+}
+
 fn encode(name: &str, value: &impl Serialize) -> Result<Value, Report> {
     serde_json::to_value(value)
         .map_err(|e| Report::new(Kind::Failed, format!("cannot encode the answer of {name}: {e}")))
@@ -113,8 +160,14 @@ impl Operation {
             summary: O::SUMMARY,
             effect: O::EFFECT,
             privilege: O::PRIVILEGE,
+            file: O::FILE,
             run: |call, args| encode(O::NAME, &O::run(call, parse::<O>(args)?)?),
+            rehearse: O::REHEARSES.then_some(|call, args| {
+                encode(O::NAME, &Planned { changes: O::rehearse(call, parse::<O>(args)?)? })
+            }),
             target: |args| Ok(O::target(&parse::<O>(args.clone())?)),
+            #[cfg(any(test, feature = "fuzzing"))]
+            again: |args| encode(O::NAME, &parse::<O>(args)?),
             command: || {
                 let verb = O::NAME.rsplit('.').next().unwrap_or(O::NAME);
                 let command = O::Args::augment_args(Command::new(verb)).about(O::SUMMARY);
@@ -132,7 +185,7 @@ impl Operation {
                 })?;
                 Ok(O::text(&answer))
             },
-            schemas: || (schema_for!(O::Args), schema_for!(O::Answer)),
+            schemas: || (schema_for!(O::Args), written::<O::Answer>()),
         }
     }
 
@@ -152,10 +205,27 @@ impl Operation {
         (self.text)(answer)
     }
 
+    /// Whether it takes [`DRY_RUN`].
+    #[must_use]
+    pub fn rehearses(&self) -> bool {
+        self.rehearse.is_some()
+    }
+
     /// The operation for a program.
     #[must_use]
     pub fn describe(&self) -> Description {
-        let (arguments, answer) = (self.schemas)();
+        let (mut arguments, answer) = (self.schemas)();
+        if self.rehearses() {
+            let flag = json!({
+                "type": "boolean",
+                "default": false,
+                "description": "Say what would be changed, as `plan` does, and change nothing.",
+            });
+            let properties = arguments.ensure_object().entry("properties").or_insert_with(|| json!({}));
+            if let Value::Object(properties) = properties {
+                properties.insert(DRY_RUN.to_owned(), flag);
+            }
+        }
         Description {
             name: self.name.to_owned(),
             summary: self.summary.to_owned(),
@@ -173,12 +243,25 @@ pub struct Registry(Vec<Operation>);
 
 impl Default for Registry {
     fn default() -> Self {
-        use super::{containers as c, host as h, ledger as l, templates as t};
+        use super::{
+            bus as b, containers as c, doctor as d, drift as f, host as h, ledger as l, plugins as p,
+            snapshots as s, templates as t, uplink as u,
+        };
         Self(vec![
             Operation::of::<h::Plan>(),
             Operation::of::<h::Apply>(),
             Operation::of::<h::Show>(),
             Operation::of::<h::Query>(),
+            Operation::of::<b::Introspect>(),
+            Operation::of::<b::Values>(),
+            Operation::of::<d::Look>(),
+            Operation::of::<d::Fix>(),
+            Operation::of::<f::Look>(),
+            Operation::of::<f::Save>(),
+            Operation::of::<u::Set>(),
+            Operation::of::<u::Confirm>(),
+            Operation::of::<u::Revert>(),
+            Operation::of::<u::Show>(),
             Operation::of::<c::Create>(),
             Operation::of::<c::List>(),
             Operation::of::<c::Show>(),
@@ -189,10 +272,28 @@ impl Default for Registry {
             Operation::of::<c::Logs>(),
             Operation::of::<t::List>(),
             Operation::of::<t::Build>(),
+            Operation::of::<t::Import>(),
             Operation::of::<t::Refresh>(),
+            Operation::of::<t::Generations>(),
+            Operation::of::<t::Rollback>(),
             Operation::of::<t::Remove>(),
+            Operation::of::<s::Create>(),
+            Operation::of::<s::List>(),
+            Operation::of::<s::Diff>(),
+            Operation::of::<s::Restore>(),
+            Operation::of::<s::Keep>(),
+            Operation::of::<s::Delete>(),
+            Operation::of::<p::List>(),
+            Operation::of::<p::Show>(),
+            Operation::of::<p::Enable>(),
+            Operation::of::<p::Disable>(),
+            Operation::of::<p::Snapshot>(),
+            Operation::of::<p::Send>(),
+            Operation::of::<p::Receive>(),
             Operation::of::<l::Show>(),
             Operation::of::<l::Verify>(),
+            Operation::of::<l::MakeCheckpoint>(),
+            Operation::of::<l::Export>(),
         ])
     }
 }
@@ -237,7 +338,7 @@ mod tests {
     #[test]
     fn what_destroys_is_marked() {
         let registry = Registry::default();
-        for name in ["container.delete", "template.remove"] {
+        for name in ["container.delete", "template.remove", "snapshot.delete"] {
             assert_eq!(registry.find(name).unwrap().effect, Effect::Destroy, "{name}");
         }
     }

@@ -68,6 +68,16 @@ pub enum MappingError {
     },
 }
 
+impl MappingError {
+    /// Where in the file it is wrong, in bytes.
+    pub(super) fn offset(&self) -> Option<usize> {
+        match self {
+            Self::Syntax(error) => error.span().map(|span| span.start),
+            Self::Version { .. } | Self::Twice { .. } => None,
+        }
+    }
+}
+
 impl Fault for MappingError {
     fn kind(&self) -> Kind {
         Kind::Invalid

@@ -1,6 +1,8 @@
 //! The one way in which foreign tools are called: a fixed argument vector and never a shell, a
 //! time limit, standard error kept for the message, a trace span, and a seam for tests.
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 mod process;
 #[cfg(test)]
 #[allow(clippy::missing_panics_doc, reason = "it is for tests")]
@@ -99,7 +101,8 @@ impl fmt::Display for Invocation {
         write!(f, "{}", self.program.to_string_lossy())?;
         for arg in &self.args {
             let arg = arg.to_string_lossy();
-            if arg.is_empty() || arg.contains(|c: char| c.is_whitespace() || "'\"\\$`;&|<>()*?".contains(c)) {
+            let means_something = |c: char| c.is_whitespace() || "'\"\\$`;&|<>()*?[]{}!".contains(c);
+            if arg.is_empty() || arg.starts_with(['~', '#']) || arg.contains(means_something) {
                 write!(f, " '{}'", arg.replace('\'', "'\\''"))?;
             } else {
                 write!(f, " {arg}")?;
@@ -201,6 +204,7 @@ fn package_of(program: &str) -> Option<&'static str> {
         "ip" => "iproute2",
         "ethtool" => "ethtool",
         "tar" => "tar",
+        "curl" => "curl",
         "systemctl" | "journalctl" => "systemd",
         "mount" | "losetup" => "mount",
         p if p.starts_with("lxc-") => "lxc",
@@ -208,10 +212,25 @@ fn package_of(program: &str) -> Option<&'static str> {
     })
 }
 
+/// What a call reads from and writes to, where that is too large to be held.
+#[derive(Debug, Default)]
+pub struct Ends {
+    /// Its standard input.
+    pub input: Option<OwnedFd>,
+    /// Its standard output.
+    pub output: Option<OwnedFd>,
+}
+
 /// Where invocations end up: the operating system, or a recording in tests.
 pub trait Exec: Send + Sync {
     /// Runs the call to its end; each complete line of standard error goes to `on_line` as it comes.
     fn exec(&self, call: &Invocation, on_line: &mut dyn FnMut(&str)) -> Result<Output, RunError>;
+
+    /// Runs the call to its end with a file as its standard input, or as its output, where one is given.
+    fn stream(&self, call: &Invocation, ends: Ends) -> Result<Output, RunError> {
+        drop(ends);
+        self.exec(call, &mut |_| {})
+    }
 
     /// Runs the call on the given standard input, output and error, without a time limit, and gives its
     /// exit status.
@@ -254,6 +273,12 @@ impl Runner {
         self.0.attach(call, streams)
     }
 
+    /// Runs a call that must end with status 0, with a file as its standard input or output.
+    pub fn stream(&self, call: &Invocation, ends: Ends) -> Result<Output, RunError> {
+        let output = self.0.stream(call, ends)?;
+        if output.status == 0 { Ok(output) } else { Err(failed(call, &output)) }
+    }
+
     /// Runs a call that must end with status 0.
     pub fn run(&self, call: &Invocation) -> Result<Output, RunError> {
         self.watch(call, |_| {})
@@ -262,16 +287,12 @@ impl Runner {
     /// Runs a call that must end with status 0, handing each line of its standard error to `on_line`.
     pub fn watch(&self, call: &Invocation, mut on_line: impl FnMut(&str)) -> Result<Output, RunError> {
         let output = self.0.exec(call, &mut on_line)?;
-        if output.status == 0 {
-            Ok(output)
-        } else {
-            Err(RunError::Status {
-                call: call.to_string(),
-                status: output.status,
-                stderr: tail(&output.stderr),
-            })
-        }
+        if output.status == 0 { Ok(output) } else { Err(failed(call, &output)) }
     }
+}
+
+fn failed(call: &Invocation, output: &Output) -> RunError {
+    RunError::Status { call: call.to_string(), status: output.status, stderr: tail(&output.stderr) }
 }
 
 /// The last lines of a tool's standard error: what fits an error message.

@@ -9,7 +9,7 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 
-use super::{Exec, Invocation, Output, RunError, tail};
+use super::{Ends, Exec, Invocation, Output, RunError, tail};
 
 /// Runs calls as child processes, each in a process group of its own so that a time limit ends all of it.
 #[derive(Debug, Clone, Copy)]
@@ -17,52 +17,11 @@ pub struct System;
 
 impl Exec for System {
     fn exec(&self, call: &Invocation, on_line: &mut dyn FnMut(&str)) -> Result<Output, RunError> {
-        let span = tracing::debug_span!("run", call = %call);
-        let _entered = span.enter();
-        let io = |source| RunError::Io { call: call.to_string(), source };
-        let (stderr, stderr_end) = std::io::pipe().map_err(io)?;
-        let stdout_end =
-            if call.merged { stderr_end.try_clone().map_err(io)?.into() } else { Stdio::piped() };
-        let mut command = command(call);
-        command
-            .stdin(if call.stdin.is_empty() { Stdio::null() } else { Stdio::piped() })
-            .stdout(stdout_end)
-            .stderr(stderr_end);
-        // It takes the command, and with it our own ends for writing: the pipes end when the tool's do.
-        let mut child = spawn(call, command)?;
-        let stdout = child.stdout.take();
-        let stdin = child.stdin.take();
-        std::thread::scope(|scope| {
-            let (line_sender, lines) = std::sync::mpsc::channel::<String>();
-            let out = scope.spawn(move || stdout.map(read_all).unwrap_or_default());
-            let err = scope.spawn(move || read_lines(stderr, &line_sender));
-            if let Some(mut pipe) = stdin {
-                // A tool that ends without reading its input says why on standard error.
-                scope.spawn(move || drop(pipe.write_all(&call.stdin)));
-            }
-            let (done_sender, done) = std::sync::mpsc::channel();
-            let pid = child.id();
-            scope.spawn(move || drop(done_sender.send(wait(&mut child, call.time_limit))));
-            // Ends when the tool has closed its standard error.
-            for line in lines {
-                on_line(&line);
-            }
-            let ended = done
-                .recv()
-                .map_err(|_| io(std::io::Error::other("the waiting thread ended")))?
-                .map_err(io)?;
-            let stdout = out.join().unwrap_or_default();
-            let stderr = err.join().unwrap_or_default();
-            tracing::debug!(pid, status = ?ended, "ended");
-            match ended {
-                Some(status) => Ok(Output { status, stdout, stderr }),
-                None => Err(RunError::TimedOut {
-                    call: call.to_string(),
-                    seconds: call.time_limit.as_secs(),
-                    stderr: tail(&stderr),
-                }),
-            }
-        })
+        run(call, Ends::default(), on_line)
+    }
+
+    fn stream(&self, call: &Invocation, ends: Ends) -> Result<Output, RunError> {
+        run(call, ends, &mut |_| {})
     }
 
     fn attach(&self, call: &Invocation, streams: [OwnedFd; 3]) -> Result<i32, RunError> {
@@ -75,6 +34,57 @@ impl Exec for System {
     }
 }
 
+fn run(call: &Invocation, ends: Ends, on_line: &mut dyn FnMut(&str)) -> Result<Output, RunError> {
+    let span = tracing::debug_span!("run", call = %call);
+    let _entered = span.enter();
+    let io = |source| RunError::Io { call: call.to_string(), source };
+    let (stderr, stderr_end) = std::io::pipe().map_err(io)?;
+    let stdout_end = match ends.output {
+        Some(file) => file.into(),
+        None if call.merged => stderr_end.try_clone().map_err(io)?.into(),
+        None => Stdio::piped(),
+    };
+    let stdin_end = match ends.input {
+        Some(file) => file.into(),
+        None if call.stdin.is_empty() => Stdio::null(),
+        None => Stdio::piped(),
+    };
+    let mut command = command(call);
+    command.stdin(stdin_end).stdout(stdout_end).stderr(stderr_end);
+    // It takes the command, and with it our own ends for writing: the pipes end when the tool's do.
+    let mut child = spawn(call, command)?;
+    let stdout = child.stdout.take();
+    let stdin = child.stdin.take();
+    std::thread::scope(|scope| {
+        let (line_sender, lines) = std::sync::mpsc::channel::<String>();
+        let out = scope.spawn(move || stdout.map(read_all).unwrap_or_default());
+        let err = scope.spawn(move || read_lines(stderr, &line_sender));
+        if let Some(mut pipe) = stdin {
+            // A tool that ends without reading its input says why on standard error.
+            scope.spawn(move || drop(pipe.write_all(&call.stdin)));
+        }
+        let (done_sender, done) = std::sync::mpsc::channel();
+        let pid = child.id();
+        scope.spawn(move || drop(done_sender.send(wait(&mut child, call.time_limit))));
+        // Ends when the tool has closed its standard error.
+        for line in lines {
+            on_line(&line);
+        }
+        let ended =
+            done.recv().map_err(|_| io(std::io::Error::other("the waiting thread ended")))?.map_err(io)?;
+        let stdout = out.join().unwrap_or_default();
+        let stderr = err.join().unwrap_or_default();
+        tracing::debug!(pid, status = ?ended, "ended");
+        match ended {
+            Some(status) => Ok(Output { status, stdout, stderr }),
+            None => Err(RunError::TimedOut {
+                call: call.to_string(),
+                seconds: call.time_limit.as_secs(),
+                stderr: tail(&stderr),
+            }),
+        }
+    })
+}
 /// The command of a call, in a process group of its own.
 fn command(call: &Invocation) -> Command {
     let mut command = Command::new(&call.program);
@@ -166,6 +176,12 @@ mod tests {
         let call = Invocation::new("sh").args(["-c", "echo one; echo two >&2; exit 1"]).merged();
         let error = Runner::default().run(&call).unwrap_err();
         assert!(matches!(&error, RunError::Status { stderr, .. } if stderr == "one; two"), "{error}");
+    }
+
+    #[test]
+    fn a_call_is_shown_as_a_shell_would_take_it() {
+        let call = Invocation::new("tool").args(["a=b", "~", "#x", "{a,b}", "[x]", "!y", "it's", ""]);
+        assert_eq!(call.to_string(), r"tool a=b '~' '#x' '{a,b}' '[x]' '!y' 'it'\''s' ''");
     }
 
     #[test]

@@ -4,11 +4,11 @@ use nix::unistd::Group;
 use serde::Serialize;
 
 use super::SocketsError;
-use crate::engine::{Action, Change, Component, Context};
+use crate::engine::{Action, Change, Component, Context, Kept, Retirement};
 use crate::paths::{CONTAINER_SOCKETS, Tree};
 use crate::run::Invocation;
 use crate::spec::HostSpec;
-use crate::storage::place::{Found, Leftover, Place, PlaceChange};
+use crate::storage::place::{Found, Leftover, Place, PlaceChange, remove_tree};
 
 /// The group whose members may use the API socket and the containers' sockets.
 pub const GROUP: &str = "opdbus";
@@ -50,6 +50,16 @@ pub enum SocketsChange {
     },
     /// A directory.
     Place(PlaceChange),
+    /// The directory of all sockets is removed, with everything in it.
+    RemoveAll {
+        /// Where.
+        path: std::path::PathBuf,
+    },
+    /// The group is removed.
+    RemoveGroup {
+        /// Its name.
+        name: String,
+    },
 }
 
 impl Change for SocketsChange {
@@ -57,18 +67,22 @@ impl Change for SocketsChange {
         match self {
             Self::Group { .. } => Action::Create,
             Self::Place(change) => change.action(),
+            Self::RemoveAll { .. } | Self::RemoveGroup { .. } => Action::Remove,
         }
     }
     fn object(&self) -> String {
         match self {
-            Self::Group { name } => format!("system group {name}"),
+            Self::Group { name } | Self::RemoveGroup { name } => format!("system group {name}"),
             Self::Place(change) => change.object(),
+            Self::RemoveAll { path } => format!("directory {}", path.display()),
         }
     }
     fn detail(&self) -> String {
         match self {
             Self::Group { .. } => "its members may use the sockets".into(),
             Self::Place(change) => change.detail(),
+            Self::RemoveAll { .. } => "with everything in it".into(),
+            Self::RemoveGroup { .. } => String::new(),
         }
     }
 }
@@ -145,8 +159,60 @@ impl Component for SocketsComponent {
                 Ok(())
             }
             SocketsChange::Place(change) => Ok(change.apply()?),
+            SocketsChange::RemoveAll { path } => Ok(remove_tree(path, TAG)?),
+            SocketsChange::RemoveGroup { name } => {
+                cx.host.run.run(&Invocation::new("groupdel").arg(name))?;
+                Ok(())
+            }
         }
     }
+
+    fn retire(
+        &self,
+        cx: &Context<'_>,
+        seen: &SocketsSeen,
+        data: bool,
+    ) -> Result<Retirement<SocketsChange>, SocketsError> {
+        if !data {
+            return Ok(Retirement::default());
+        }
+        let members = members(cx, &self.group)?;
+        Ok(self.retirement(&cx.tree(), seen, &members))
+    }
+}
+
+impl SocketsComponent {
+    /// The directories go before the group that owns them, which goes when nobody is in it.
+    fn retirement(&self, tree: &Tree, seen: &SocketsSeen, members: &[String]) -> Retirement<SocketsChange> {
+        let mut all = Retirement::default();
+        let marker = seen.directories.get(TAG).and_then(Found::attributes).and_then(|a| a.marker.as_deref());
+        if marker == Some(TAG) {
+            all.changes.push(SocketsChange::RemoveAll { path: tree.sockets() });
+        }
+        if !seen.group {
+            return all;
+        }
+        if members.is_empty() {
+            all.changes.push(SocketsChange::RemoveGroup { name: self.group.clone() });
+        } else {
+            let why =
+                format!("it has members: {}; without them: groupdel {}", members.join(", "), self.group);
+            all.kept.push(Kept::new(format!("system group {}", self.group), why));
+        }
+        all
+    }
+}
+
+/// The users in a group, also those whose own group it is.
+fn members(cx: &Context<'_>, group: &str) -> Result<Vec<String>, SocketsError> {
+    let found = Group::from_name(group)
+        .map_err(|errno| SocketsError::LookUp { group: group.to_owned(), source: errno.into() })?;
+    let Some(found) = found else { return Ok(Vec::new()) };
+    let users = cx.host.run.run(&Invocation::new("getent").arg("passwd"))?.text();
+    let gid = found.gid.to_string();
+    let own = users.lines().filter(|line| line.split(':').nth(3) == Some(&gid));
+    let own = own.filter_map(|line| line.split(':').next()).map(str::to_owned);
+    Ok(found.mem.iter().cloned().chain(own).collect())
 }
 
 #[cfg(test)]
@@ -192,5 +258,31 @@ mod tests {
         component.apply(&cx, &plan[0]).unwrap();
         assert_eq!(recorded.calls(), ["groupadd --system opdbus-no-such-group"]);
         assert!(SocketsComponent::with_group("daemon").observe(&cx).unwrap().group);
+    }
+
+    #[test]
+    fn the_group_goes_with_a_purge_unless_somebody_is_in_it() {
+        let spec = HostSpec::default();
+        let tree = Tree::new(&spec.btrfs.base_path);
+        let found = |marker| Found::Directory(crate::storage::place::tests::attributes(0o771, marker));
+        let seen = |marker, group| SocketsSeen {
+            group,
+            directories: [(TAG.to_owned(), found(marker))].into(),
+            leftovers: Vec::new(),
+        };
+        let component = SocketsComponent::default();
+        let words = |seen: &SocketsSeen, members: &[String]| {
+            let all = component.retirement(&tree, seen, members);
+            (all.changes.iter().map(Change::object).collect::<Vec<_>>(), all.kept.len())
+        };
+        let ours = seen(Some(TAG), true);
+        let directory = "directory /var/lib/op-dbus/sockets".to_owned();
+        assert_eq!(words(&ours, &[]), (vec![directory.clone(), "system group opdbus".to_owned()], 0));
+        assert_eq!(words(&ours, &["alice".into()]), (vec![directory], 1));
+        assert_eq!(words(&seen(None, false), &[]), (vec![], 0), "what is not marked stays");
+
+        let host = Host::default();
+        let cx = Context { host: &host, spec: &spec, progress: &Silent };
+        assert_eq!(component.retire(&cx, &ours, false).unwrap(), Retirement::default());
     }
 }

@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use super::{HostSpec, Network, REQUIRED_SUBVOLUMES, VERSION};
+use super::Distribution;
+use super::{HostSpec, Keep, Network, REQUIRED_SUBVOLUMES, Subject, VERSION, is_served};
 use crate::deployment::Deployment;
 use crate::fault::{Fault, Kind};
 
@@ -124,11 +125,7 @@ pub fn check(spec: &HostSpec) -> Result<(), SpecError> {
     check_storage(spec)?;
     check_ovs(spec)?;
     for (name, plugin) in &spec.plugins {
-        let ok = plugin.introspection.strip_prefix("opdbus:").map_or_else(
-            || zbus::names::WellKnownName::try_from(plugin.introspection.as_str()).is_ok(),
-            |back_end| ["lxc", "netmaker", "ovs"].contains(&back_end),
-        );
-        if !ok {
+        if !is_served(&plugin.introspection) {
             return Err(wrong(
                 format!("plugins.{name}.introspection"),
                 format!(
@@ -147,6 +144,13 @@ pub fn check(spec: &HostSpec) -> Result<(), SpecError> {
         };
         if !word(&template.suite, "-.") {
             return Err(wrong(at("suite"), "a suite is a word such as stable or bookworm"));
+        }
+        // What is stable of Debian and Alpine is known by that name; of Ubuntu nothing is.
+        if template.distribution == Distribution::Ubuntu
+            && template.suite == "stable"
+            && template.rootfs.is_none()
+        {
+            return Err(wrong(at("suite"), "a release of Ubuntu is named by its code name, such as noble"));
         }
         if let Some(mirror) = &template.mirror {
             let known = ["http://", "https://", "file:///"].iter().any(|scheme| mirror.starts_with(scheme));
@@ -167,6 +171,9 @@ pub fn check(spec: &HostSpec) -> Result<(), SpecError> {
         }
         if !word(&template.locale, "_-.@") {
             return Err(wrong(at("locale"), "a locale is a word such as C.UTF-8 or de_DE.UTF-8"));
+        }
+        if template.keep > 100 {
+            return Err(wrong(at("keep"), "0 to 100 earlier generations can be kept"));
         }
         if !template.time_zone.split('/').all(|part| word(part, "_-+")) {
             return Err(wrong(at("timeZone"), "a time zone is a name such as Europe/Berlin"));
@@ -193,7 +200,34 @@ pub fn check(spec: &HostSpec) -> Result<(), SpecError> {
             }
         }
     }
+    check_snapshots(spec)?;
+    check_ledger(spec)?;
     check_containers(spec)
+}
+
+fn check_snapshots(spec: &HostSpec) -> Result<(), SpecError> {
+    for (subject, policy) in &spec.snapshots {
+        if let Subject::Subvolume(name) = subject
+            && !spec.btrfs.subvolumes.contains(name)
+        {
+            return Err(wrong(
+                format!("snapshots.{subject}"),
+                format!("there is no subvolume {subject} in btrfs.subvolumes"),
+            ));
+        }
+        if let Some(rule) = policy.keep.excess() {
+            return Err(wrong(
+                format!("snapshots.{subject}.keep.{rule}"),
+                format!("at most {} are kept: btrfs gets slow with thousands of snapshots", Keep::MOST),
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn check_ledger(spec: &HostSpec) -> Result<(), SpecError> {
+    let refusal = spec.ledger.checkpoints.as_ref().and_then(|kept| kept.to.refusal(&spec.btrfs.base_path));
+    refusal.map_or(Ok(()), |why| Err(wrong("ledger.checkpoints.to", why)))
 }
 
 fn check_storage(spec: &HostSpec) -> Result<(), SpecError> {
@@ -257,6 +291,22 @@ fn check_ovs(spec: &HostSpec) -> Result<(), SpecError> {
             "ovs.bridge",
             "an interface name is 1 to 15 letters, digits, '-' and '_', beginning with a letter",
         ));
+    }
+    if let Some(uplink) = &ovs.uplink {
+        if !(1..=15).contains(&uplink.len())
+            || uplink.contains(|c: char| c.is_whitespace() || "/:".contains(c))
+        {
+            return Err(wrong(
+                "ovs.uplink",
+                format!("\"{}\" is not the name of a network interface", uplink.escape_debug()),
+            ));
+        }
+        if *uplink == ovs.bridge {
+            return Err(wrong(
+                "ovs.uplink",
+                "it is the bridge itself; name the network card that leads outside",
+            ));
+        }
     }
     if ovs.subnet.addr() != ovs.subnet.network() {
         return Err(wrong(
@@ -399,6 +449,14 @@ mod tests {
             (r#"{"version":1,"plugins":{"x":{"introspection":"nodot"}}}"#, "plugins.x.introspection"),
             (r#"{"version":1,"templates":{"t":{"packages":["-rf"]}}}"#, "not the name of a package"),
             (r#"{"version":1,"templates":{"t":{"user":{"name":"root"}}}}"#, "not root"),
+            (r#"{"version":1,"templates":{"t":{"keep":101}}}"#, "0 to 100 earlier generations"),
+            (
+                r#"{"version":1,"ledger":{"checkpoints":{"to":"/etc/kept","every":"daily"}}}"#,
+                "ledger.checkpoints.to",
+            ),
+            (r#"{"version":1,"ledger":{"checkpoints":{"to":"journal","every":"yearly"}}}"#, "every"),
+            (r#"{"version":1,"ledger":{"checkpoints":{"to":"journal"}}}"#, "every"),
+            (r#"{"version":1,"templates":{"t":{"distribution":"ubuntu"}}}"#, "code name"),
             (r#"{"version":1,"containers":{"a":{"template":"none"}}}"#, "no template none"),
             (r#"{"version":1,"containers":{"a":{"network":"mesh"}}}"#, "no mesh yet"),
             (r#"{"version":1,"containers":{"a":{"connect":["a"]}}}"#, "reach itself"),
@@ -424,7 +482,7 @@ mod tests {
     #[test]
     fn the_schema_documents_every_field_of_the_top() {
         let schema = schema();
-        for field in ["version", "btrfs", "ovs", "plugins", "templates", "containers"] {
+        for field in ["version", "btrfs", "ovs", "plugins", "templates", "containers", "ledger"] {
             let described = schema["properties"][field]["description"].is_string();
             assert!(described, "{field} has no description");
         }

@@ -4,10 +4,14 @@
 //! the module renders them as they are. Unknown fields are refused with their path.
 
 mod container;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
+mod ledger;
 mod load;
 mod nix;
 mod ovs;
 mod plugin;
+mod snapshot;
 mod storage;
 mod template;
 
@@ -19,10 +23,12 @@ use serde::{Deserialize, Serialize};
 use crate::name::{ContainerName, PluginName, TemplateName};
 
 pub use container::{Container, Limits, Network, ServiceAddress};
+pub use ledger::{Checkpoints, Destination, LedgerSpec};
 pub use load::{SpecError, check, load, parse, render, schema};
 pub use nix::{Extent, to_nix};
 pub use ovs::{Datapath, Ovs};
-pub use plugin::{Capability, Plugin};
+pub use plugin::{Capability, Plugin, is_served};
+pub use snapshot::{Every, Keep, SnapshotPolicy, Subject, SubjectError};
 pub use storage::{Btrfs, Image, REQUIRED_SUBVOLUMES, Size, SubvolumeName};
 pub use template::{Distribution, Template, TemplateUser};
 
@@ -52,6 +58,13 @@ pub struct HostSpec {
     /// listed here and is never touched by `apply`.
     #[serde(default)]
     pub containers: BTreeMap<ContainerName, Container>,
+    /// Snapshots that are taken by themselves, by what they are of: @state, @plugins/lxc, container/web-01.
+    /// Default: none.
+    #[serde(default)]
+    pub snapshots: BTreeMap<Subject, SnapshotPolicy>,
+    /// The ledger: where its checkpoints go.
+    #[serde(default)]
+    pub ledger: LedgerSpec,
 }
 
 impl Default for HostSpec {
@@ -63,6 +76,8 @@ impl Default for HostSpec {
             plugins: plugin::default_plugins(),
             templates: template::default_templates(),
             containers: BTreeMap::new(),
+            snapshots: BTreeMap::new(),
+            ledger: LedgerSpec::default(),
         }
     }
 }

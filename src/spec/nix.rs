@@ -1,9 +1,9 @@
 //! The host spec as a NixOS configuration: the options of `services.operation-dbus` have the names and the
 //! meaning of the spec's fields, so that what this writes evaluates to the document it was made from.
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
-use super::{Container, HostSpec, Plugin, Template, plugin};
+use super::{Container, HostSpec, Keep, Plugin, Template, plugin};
 
 /// How much is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,8 +30,11 @@ pub fn to_nix(spec: &HostSpec, extent: Extent, origin: &str) -> String {
         options.extend([
             ("btrfs".to_owned(), changed(value(&spec.btrfs), &value(&defaults.btrfs))),
             ("ovs".to_owned(), changed(value(&spec.ovs), &value(&defaults.ovs))),
+            ("ledger".to_owned(), value(&spec.ledger)),
             ("plugins".to_owned(), plugins(spec)),
             ("containers".to_owned(), entries(&spec.containers, &value(&Container::default()))),
+            // How often has no default: it is always written.
+            ("snapshots".to_owned(), entries(&spec.snapshots, &json!({ "keep": Keep::default() }))),
         ]);
         if spec.templates != defaults.templates {
             // Given at all, they are given whole.
@@ -155,7 +158,7 @@ fn attribute(name: &str) -> String {
 }
 
 /// A string of Nix: in quotes, with `\`, `"`, `${`, line ends and tabs escaped (Nix manual, "String literals").
-fn quoted(string: &str) -> String {
+pub(super) fn quoted(string: &str) -> String {
     let mut text = String::from("\"");
     let mut characters = string.chars().peekable();
     while let Some(character) = characters.next() {
@@ -234,6 +237,7 @@ mod tests {
         "plugins": {"lxc": {"introspection": "opdbus:lxc", "capabilities": ["read"]},
                     "resolved": {"introspection": "org.freedesktop.resolve1"}},
         "templates": {"web": {"packages": ["nginx"], "user": {"name": "a", "sshKeys": ["k \"${x}\\"]}}},
+        "ledger": {"checkpoints": {"to": "/mnt/vault", "every": "daily"}},
         "containers": {"in": {"template": "web", "limits": {"memory": 512}}, "web-01": {"template": "web", "connect": ["in"]}}
     }"#;
 

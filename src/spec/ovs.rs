@@ -21,6 +21,11 @@ pub struct Ovs {
     pub nat: bool,
     /// Whether containers may open connections to the host itself. Default: false.
     pub host_access: bool,
+    /// The network card that is a port of the bridge, so that the host's own addresses are on the bridge. Default: none.
+    /// `apply` moves nothing by itself, as that could lock its admin out: `op-dbus bridge uplink set` does, and waits to
+    /// be confirmed. Containers reach the outside by address translation with an uplink, too.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub uplink: Option<String>,
     /// Name servers written into new containers. Default: none, which means those of the host.
     #[schemars(with = "Vec<String>")]
     pub dns: Vec<IpAddr>,
@@ -34,6 +39,7 @@ impl Default for Ovs {
             subnet: Ipv4Net::new_assert(Ipv4Addr::new(10, 0, 0, 0), 24),
             nat: true,
             host_access: false,
+            uplink: None,
             dns: Vec::new(),
         }
     }

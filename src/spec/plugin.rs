@@ -27,6 +27,15 @@ pub enum Capability {
     Write,
 }
 
+/// Whether a plugin can be served by that: a bus name, or a back end of operation-dbus.
+#[must_use]
+pub fn is_served(introspection: &str) -> bool {
+    introspection.strip_prefix("opdbus:").map_or_else(
+        || zbus::names::WellKnownName::try_from(introspection).is_ok(),
+        |back_end| ["lxc", "netmaker", "ovs"].contains(&back_end),
+    )
+}
+
 pub(super) fn read_and_write() -> Vec<Capability> {
     vec![Capability::Read, Capability::Write]
 }

@@ -12,13 +12,15 @@ use crate::name::TemplateName;
 pub struct Template {
     /// What it is made of. Default: debian.
     pub distribution: Distribution,
-    /// The release. Default: stable, the release itself being recorded in the template when built.
+    /// The release: of Debian a code name or stable, of Ubuntu a code name, of Alpine 3.22, edge or stable, which is the
+    /// newest. Default: stable, the release itself being recorded in the template when built.
     pub suite: String,
-    /// Where packages come from. Default: none, which means the host's own apt configuration, else
-    /// the distribution's own mirror.
+    /// Where packages come from. Default: none, which means the host's own apt configuration (where host and template
+    /// are Debian), else the distribution's own mirror.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mirror: Option<String>,
-    /// A tarball of a root file system to use instead of a mirror. Default: none.
+    /// A tarball of a root file system to use instead of a mirror; of Alpine the mini root file system, to which packages
+    /// are added from the mirror. Default: none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rootfs: Option<PathBuf>,
     /// Packages to have beside the base system. Default: none.
@@ -30,7 +32,13 @@ pub struct Template {
     pub time_zone: String,
     /// The locale. Default: C.UTF-8, the one that needs no generating.
     pub locale: String,
+    /// How many earlier generations stay when it is refreshed, to roll back to: 0 to 100. Default: 2.
+    #[schemars(range(max = 100))]
+    pub keep: u32,
 }
+
+/// How many earlier generations of a template stay where the host spec does not say.
+const KEPT: u32 = 2;
 
 impl Default for Template {
     fn default() -> Self {
@@ -43,16 +51,31 @@ impl Default for Template {
             user: None,
             time_zone: "Etc/UTC".into(),
             locale: "C.UTF-8".into(),
+            keep: KEPT,
         }
     }
 }
 
 /// What a template is made of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, clap::ValueEnum, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Distribution {
     /// Debian, by mmdebstrap (or debootstrap where that is missing), or from a tarball.
     Debian,
+    /// Ubuntu, in the same way, held to Ubuntu's own keys (Debian's package ubuntu-keyring).
+    Ubuntu,
+    /// Alpine, from its mini root file system and by its own apk.
+    Alpine,
+}
+
+impl std::fmt::Display for Distribution {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Debian => "Debian",
+            Self::Ubuntu => "Ubuntu",
+            Self::Alpine => "Alpine",
+        })
+    }
 }
 
 /// The user that is in every clone from the start.

@@ -7,10 +7,11 @@ use serde::Serialize;
 
 use super::image::{self, ImageFile, ImageSeen, Mounted};
 use super::mounts::{self, MountSeen};
-use super::place::{Found, Leftover, Place, PlaceChange, staged};
+use super::place::{Found, Leftover, Place, PlaceChange, make_directories, staged};
+use super::retire::{self, Removal};
 use super::{StorageError, subvolume};
 use crate::deployment::Deployment;
-use crate::engine::{Action, Change, Component, Context};
+use crate::engine::{Action, Change, Component, Context, Retirement};
 use crate::files::FileState;
 use crate::paths::Tree;
 use crate::run::Invocation;
@@ -21,7 +22,7 @@ use crate::spec::{Btrfs, HostSpec, Image};
 pub struct StorageComponent;
 
 /// The component's name, and the marker of what it makes.
-const TAG: &str = "storage";
+pub(super) const TAG: &str = "storage";
 
 /// What is seen of the storage.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -79,6 +80,8 @@ pub enum StorageChange {
     Parents(PathBuf),
     /// The base path, a subvolume or a directory.
     Place(PlaceChange),
+    /// Something is taken away for good.
+    Retire(Removal),
 }
 
 impl Change for StorageChange {
@@ -90,6 +93,7 @@ impl Change for StorageChange {
             }
             Self::WriteUnit { .. } | Self::EnableUnit { .. } | Self::Mount { .. } => Action::Update,
             Self::Place(change) => change.action(),
+            Self::Retire(removal) => removal.action(),
         }
     }
     fn object(&self) -> String {
@@ -101,6 +105,7 @@ impl Change for StorageChange {
             Self::Mount { base, .. } => format!("mount {}", base.display()),
             Self::Parents(path) => format!("directory {}", path.display()),
             Self::Place(change) => change.object(),
+            Self::Retire(removal) => removal.object(),
         }
     }
     fn detail(&self) -> String {
@@ -116,6 +121,7 @@ impl Change for StorageChange {
             Self::Mount { image, .. } => format!("the image {}", image.path.display()),
             Self::Parents(_) => "above the base path".into(),
             Self::Place(change) => change.detail(),
+            Self::Retire(removal) => removal.detail(),
         }
     }
 }
@@ -174,10 +180,21 @@ impl Component for StorageComponent {
                 }
             }
             StorageChange::Parents(path) => {
-                std::fs::create_dir_all(path).map_err(|e| StorageError::io("create", path, e))
+                make_directories(path, TAG).map_err(|e| StorageError::io("create", path, e))
             }
             StorageChange::Place(change) => Ok(change.apply()?),
+            StorageChange::Retire(removal) => removal.apply(cx),
         }
+    }
+
+    fn retire(
+        &self,
+        cx: &Context<'_>,
+        seen: &StorageSeen,
+        data: bool,
+    ) -> Result<Retirement<StorageChange>, StorageError> {
+        let Retirement { changes, kept } = retire::plan(cx, seen, data)?;
+        Ok(Retirement { changes: changes.into_iter().map(StorageChange::Retire).collect(), kept })
     }
 }
 
@@ -231,7 +248,7 @@ fn plan_image(
 ) -> Result<(), StorageError> {
     let base = &btrfs.base_path;
     match there.mounted {
-        Mounted::Other => {
+        Mounted::Other | Mounted::Retired => {
             return Err(StorageError::OtherMount { image: image.path.clone(), base: base.clone() });
         }
         Mounted::NoAndNotEmpty => return Err(StorageError::WouldHide { base: base.clone() }),

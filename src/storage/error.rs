@@ -62,6 +62,26 @@ pub enum StorageError {
         /// The base path.
         base: PathBuf,
     },
+    /// Something is mounted below the base path, which is to be removed.
+    #[error("something is mounted at {}, in what is to be removed", .path.display())]
+    MountBelow {
+        /// Where.
+        path: PathBuf,
+    },
+    /// The image is not mounted, so that nobody knows what is in it.
+    #[error("the image {} is not mounted at {}: whether it holds things of others cannot be seen", .image.display(), .base.display())]
+    NotLookedInto {
+        /// The image.
+        image: PathBuf,
+        /// The base path.
+        base: PathBuf,
+    },
+    /// Something came to be in the image while it was being emptied.
+    #[error("the image is not removed: there is something new in it, {}", .path.display())]
+    NotEmpty {
+        /// What.
+        path: PathBuf,
+    },
     /// A subvolume or directory.
     #[error(transparent)]
     Place(#[from] PlaceError),
@@ -98,7 +118,10 @@ impl Fault for StorageError {
             | Self::OtherMount { .. }
             | Self::WouldHide { .. }
             | Self::NotAnImage { .. }
-            | Self::ImageGone { .. } => Kind::Conflict,
+            | Self::ImageGone { .. }
+            | Self::MountBelow { .. }
+            | Self::NotLookedInto { .. }
+            | Self::NotEmpty { .. } => Kind::Conflict,
             Self::Place(error) => error.kind(),
             Self::Managed(error) => error.kind(),
             Self::Run(error) => error.kind(),
@@ -142,6 +165,13 @@ impl Fault for StorageError {
             Self::NotMounted { base, .. } => {
                 format!("`findmnt {}` and `losetup -a` tell what was mounted where", base.display())
             }
+            Self::MountBelow { path } => format!("`umount {}`, and try again", path.display()),
+            Self::NotLookedInto { image, base } => format!(
+                "mount it and try again: `mount -o loop {} {}`; or, if nothing in it is wanted, remove the file yourself",
+                image.display(),
+                base.display()
+            ),
+            Self::NotEmpty { .. } => "move it away, and try again".into(),
             Self::Place(error) => return error.next(),
             Self::Managed(error) => return error.next(),
             Self::Run(error) => return error.next(),

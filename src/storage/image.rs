@@ -21,6 +21,10 @@ use crate::spec::{Btrfs, Image};
 const MAGIC_AT: u64 = 0x1_0040;
 const MAGIC: &[u8; 8] = b"_BHRfS_M";
 
+/// Where the label is (`btrfs_super_block.label`), and ours.
+const LABEL_AT: u64 = 0x1_012b;
+const LABEL: &str = "op-dbus";
+
 /// What is where the image shall be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -43,6 +47,8 @@ pub enum Mounted {
     NoAndNotEmpty,
     /// The image.
     Image,
+    /// The image, which an uninstall that was stopped has emptied and marked for removal.
+    Retired,
     /// Something else.
     Other,
 }
@@ -117,8 +123,11 @@ fn file_kind(path: &Path) -> io::Result<ImageFile> {
 fn mounted(base: &Path, image: &Path, mounts: &[Mount]) -> io::Result<Mounted> {
     let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
     if let Some(mount) = mounts::at(mounts, &real(base)) {
-        let ours = mount.backing_file().is_some_and(|file| real(&file) == real(image));
-        return Ok(if ours { Mounted::Image } else { Mounted::Other });
+        return Ok(match mount.backing_file() {
+            Some(file) if real(&file) == real(image) => Mounted::Image,
+            Some(file) if real(&file) == real(&place::staged(image)) => Mounted::Retired,
+            _ => Mounted::Other,
+        });
     }
     match std::fs::read_dir(base) {
         Ok(mut entries) => Ok(if entries.next().is_none() { Mounted::No } else { Mounted::NoAndNotEmpty }),
@@ -136,7 +145,7 @@ pub fn make_image(cx: &Context<'_>) -> Result<bool, StorageError> {
     let mounts = mounts::read().map_err(|e| StorageError::io("read", "/proc/self/mountinfo".as_ref(), e))?;
     let seen = ImageSeen::read(cx, image, &mounts, false)?;
     match (seen.mounted, seen.file) {
-        (Mounted::Other, _) => {
+        (Mounted::Other | Mounted::Retired, _) => {
             Err(StorageError::OtherMount { image: image.path.clone(), base: base.clone() })
         }
         (Mounted::NoAndNotEmpty, _) => Err(StorageError::WouldHide { base: base.clone() }),
@@ -164,7 +173,7 @@ pub(super) fn make(cx: &Context<'_>, image: &Image) -> Result<(), StorageError> 
         .open(&staged)
         .map_err(io)?;
     file.set_len(image.size.0).map_err(io)?;
-    cx.host.run.run(&Invocation::new("mkfs.btrfs").args(["--quiet", "--label", "op-dbus"]).arg(&staged))?;
+    cx.host.run.run(&Invocation::new("mkfs.btrfs").args(["--quiet", "--label", LABEL]).arg(&staged))?;
     file.sync_all().map_err(io)?;
     rustix::fs::renameat_with(CWD, &staged, CWD, &image.path, RenameFlags::NOREPLACE)
         .map_err(|e| io(e.into()))?;
@@ -181,10 +190,63 @@ pub(super) fn remove_half_made(image: &Path) -> Result<(), StorageError> {
     }
 }
 
+/// Whether the file holds a btrfs of our making.
+pub(super) fn has_our_label(path: &Path) -> bool {
+    let label = |path: &Path| -> io::Result<Vec<u8>> {
+        let mut file = std::fs::File::open(path)?;
+        file.seek(SeekFrom::Start(LABEL_AT))?;
+        let mut label = vec![0; LABEL.len() + 1];
+        file.read_exact(&mut label)?;
+        Ok(label)
+    };
+    matches!(file_kind(path), Ok(ImageFile::Btrfs))
+        && label(path).is_ok_and(|there| there.strip_prefix(LABEL.as_bytes()) == Some(&[0]))
+}
+
+/// Gives the image, which is empty and mounted still, the name of a half-made one.
+pub(super) fn retire(image: &Image) -> Result<(), StorageError> {
+    let io = |error| StorageError::io("rename", &image.path, error);
+    std::fs::rename(&image.path, place::staged(&image.path)).map_err(io)?;
+    files::sync_directory(image.path.parent().unwrap_or(Path::new("/"))).map_err(io)
+}
+
+/// Unmounts the image.
+pub(super) fn unmount(cx: &Context<'_>, base: &Path, by_unit: bool) -> Result<(), StorageError> {
+    let call = if by_unit {
+        Invocation::new("systemctl").args(["stop", &unit_name(base)])
+    } else {
+        Invocation::new("umount").arg(base)
+    };
+    cx.host.run.run(&call)?;
+    Ok(())
+}
+
+/// Takes the mount unit away; one that the admin edited is put aside.
+pub(super) fn remove_unit(cx: &Context<'_>, path: &Path, edited: bool) -> Result<(), StorageError> {
+    let systemctl = || Invocation::new("systemctl");
+    cx.host.run.run(&systemctl().args(["disable", &unit_name(&cx.spec.btrfs.base_path)]))?;
+    let removed = if edited {
+        files::put_aside(path, &cx.host.paths.etc.join(files::KEPT))
+    } else {
+        std::fs::remove_file(path)
+    };
+    removed.map_err(|e| StorageError::io("remove", path, e))?;
+    let beside = files::beside(path);
+    match std::fs::remove_file(&beside) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            return Err(StorageError::io("remove", &beside, error));
+        }
+        _ => {}
+    }
+    cx.host.run.run(&systemctl().arg("daemon-reload"))?;
+    Ok(())
+}
+
 /// Mounts the image at the base path: by its unit where systemd runs the host, else at once.
 pub(super) fn mount(cx: &Context<'_>, image: &Image, by_unit: bool) -> Result<(), StorageError> {
     let base = &cx.spec.btrfs.base_path;
-    std::fs::create_dir_all(base).map_err(|e| StorageError::io("create", base, e))?;
+    // Marked under the mount, so that it goes when the image does.
+    place::make_directories(base, "storage").map_err(|e| StorageError::io("create", base, e))?;
     let systemctl = || Invocation::new("systemctl");
     if by_unit {
         // Also where the unit was written by a run that was stopped right after.
@@ -335,6 +397,11 @@ mod tests {
         assert_eq!(file_kind(&path).unwrap(), ImageFile::Other);
         std::os::unix::fs::FileExt::write_all_at(&file, MAGIC, MAGIC_AT).unwrap();
         assert_eq!(file_kind(&path).unwrap(), ImageFile::Btrfs);
+        assert!(!has_our_label(&path));
+        std::os::unix::fs::FileExt::write_all_at(&file, b"op-dbus\0", LABEL_AT).unwrap();
+        assert!(has_our_label(&path));
+        std::os::unix::fs::FileExt::write_all_at(&file, b"op-dbus-2\0", LABEL_AT).unwrap();
+        assert!(!has_our_label(&path));
         assert_eq!(file_kind(dir.path()).unwrap(), ImageFile::Other);
     }
 }

@@ -27,6 +27,8 @@ const SUBVOL_CREATE: Opcode = opcode::write::<VolArgs>(MAGIC, 24);
 const GET_FLAGS: Opcode = opcode::read::<u64>(MAGIC, 25);
 /// `BTRFS_IOC_SUBVOL_SETFLAGS`.
 const SET_FLAGS: Opcode = opcode::write::<u64>(MAGIC, 26);
+/// `BTRFS_IOC_GET_SUBVOL_INFO` (Linux 4.18).
+const GET_INFO: Opcode = opcode::read::<InfoArgs>(MAGIC, 60);
 /// `BTRFS_IOC_GET_SUBVOL_ROOTREF` (Linux 4.18).
 const ROOT_REFS: Opcode = opcode::read_write::<RootRefArgs>(MAGIC, 61);
 /// `BTRFS_IOC_INO_LOOKUP_USER` (Linux 4.18).
@@ -70,6 +72,33 @@ struct LookupArgs {
     path: [u8; 3824],
 }
 
+/// `struct btrfs_ioctl_timespec`.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Time {
+    seconds: u64,
+    nanoseconds: u32,
+}
+
+/// `struct btrfs_ioctl_get_subvol_info_args`.
+#[repr(C)]
+pub(super) struct InfoArgs {
+    pub(super) treeid: u64,
+    name: [u8; 256],
+    parent_id: u64,
+    dirid: u64,
+    generation: u64,
+    flags: u64,
+    pub(super) uuid: [u8; 16],
+    pub(super) parent_uuid: [u8; 16],
+    pub(super) received_uuid: [u8; 16],
+    pub(super) ctransid: u64,
+    transids: [u64; 3],
+    times: [Time; 4],
+    reserved: [u64; 8],
+}
+
+const _: () = assert!(size_of::<InfoArgs>() == 504);
 const _: () = assert!(size_of::<VolArgs>() == 4096);
 const _: () = assert!(size_of::<RootRefArgs>() == 4096);
 const _: () = assert!(size_of::<LookupArgs>() == 4096);
@@ -133,6 +162,13 @@ pub(super) fn set_read_only(subvolume: BorrowedFd<'_>, read_only: bool) -> io::R
     Ok(())
 }
 
+/// What the kernel knows of the subvolume.
+pub(super) fn info(subvolume: BorrowedFd<'_>) -> io::Result<InfoArgs> {
+    // SAFETY: the opcode writes a `btrfs_ioctl_get_subvol_info_args`, which `InfoArgs` is; every bit
+    // pattern is a valid one.
+    Ok(unsafe { ioctl(subvolume, Getter::<GET_INFO, InfoArgs>::new())? })
+}
+
 /// Commits the file system.
 pub(super) fn sync(directory: BorrowedFd<'_>) -> io::Result<()> {
     // SAFETY: the opcode takes no argument.
@@ -140,8 +176,8 @@ pub(super) fn sync(directory: BorrowedFd<'_>) -> io::Result<()> {
     Ok(())
 }
 
-/// One of the subvolumes right inside the one open at `subvolume`; `None` where there are none.
-pub(super) fn any_child(subvolume: BorrowedFd<'_>) -> io::Result<Option<RootRef>> {
+/// The subvolumes right inside the one open at `subvolume`, the first 255 of them.
+pub(super) fn children(subvolume: BorrowedFd<'_>) -> io::Result<Vec<RootRef>> {
     let mut args = Box::new(RootRefArgs {
         min_treeid: 0,
         rootref: [RootRef { treeid: 0, dirid: 0 }; 255],
@@ -155,7 +191,7 @@ pub(super) fn any_child(subvolume: BorrowedFd<'_>) -> io::Result<Option<RootRef>
         Ok(()) | Err(Errno::OVERFLOW) => {}
         Err(error) => return Err(error.into()),
     }
-    Ok((args.num_items > 0).then(|| args.rootref[0]))
+    Ok(args.rootref.iter().take(args.num_items.into()).copied().collect())
 }
 
 /// Where a child hangs in the subvolume open at `subvolume`: the directory, relative to the

@@ -18,6 +18,8 @@ pub(super) struct Mount {
     pub(super) source: PathBuf,
     /// The options of the mount and of the file system.
     pub(super) options: Vec<String>,
+    /// Whether the file system itself cannot be written; a mount of it may be read-only for one unit alone.
+    pub(super) read_only: bool,
 }
 
 /// The mount that a path is on, as `status` shows it.
@@ -43,6 +45,14 @@ impl Mount {
         MountSeen { file_system: self.kind.clone(), options }
     }
 
+    /// Whether it is of a btrfs subvolume whose path ends in `tail`. A bind of a directory in one counts: the kernel
+    /// names the subvolume, not the directory.
+    fn is_of(&self, tail: &Path) -> bool {
+        let subvolume =
+            |option: &String| option.strip_prefix("subvol=").is_some_and(|p| Path::new(p).ends_with(tail));
+        self.kind == "btrfs" && self.options.iter().any(subvolume)
+    }
+
     /// The file behind it, where it is a loop device.
     pub(super) fn backing_file(&self) -> Option<PathBuf> {
         let device = self.source.file_name()?.to_str().filter(|d| d.starts_with("loop"))?;
@@ -65,13 +75,28 @@ pub(super) fn at<'m>(mounts: &'m [Mount], path: &Path) -> Option<&'m Mount> {
     mounts.iter().rev().find(|m| m.point == path)
 }
 
+/// Where something is mounted at `path` or below it.
+pub fn mounted_below(path: &Path) -> io::Result<Vec<PathBuf>> {
+    Ok(read()?.into_iter().map(|mount| mount.point).filter(|point| point.starts_with(path)).collect())
+}
+
+/// Whether a subvolume whose path in its file system ends in `tail`, or something in it, is mounted somewhere.
+pub fn mounts_subvolume(tail: &Path) -> io::Result<bool> {
+    Ok(read()?.iter().any(|mount| mount.is_of(tail)))
+}
+
+/// Whether the file system that `path` is on cannot be written, by whatever mount; a sandbox does not count.
+pub fn read_only(path: &Path) -> io::Result<bool> {
+    Ok(of(&read()?, path).is_some_and(|mount| mount.read_only))
+}
+
 /// The mount that `path` is on.
 pub(super) fn of<'m>(mounts: &'m [Mount], path: &Path) -> Option<&'m Mount> {
     path.ancestors().find_map(|ancestor| at(mounts, ancestor))
 }
 
 /// A line: `36 35 98:0 /root /point options optional… - type source super-options`.
-fn parse(line: &[u8]) -> Option<Mount> {
+pub(super) fn parse(line: &[u8]) -> Option<Mount> {
     let mut fields = line.split(|b| *b == b' ');
     let point = unescape(fields.nth(4)?);
     let own = fields.next()?;
@@ -84,11 +109,12 @@ fn parse(line: &[u8]) -> Option<Mount> {
         .chain(all.split(|b| *b == b','))
         .map(|option| String::from_utf8_lossy(option).into_owned())
         .collect();
-    Some(Mount { point: point.into(), kind, source: source.into(), options })
+    let read_only = all.split(|b| *b == b',').any(|option| option == b"ro");
+    Some(Mount { point: point.into(), kind, source: source.into(), options, read_only })
 }
 
 /// Undoes `\040` for a space, and the like.
-fn unescape(field: &[u8]) -> OsString {
+pub(super) fn unescape(field: &[u8]) -> OsString {
     let mut bytes = Vec::with_capacity(field.len());
     let mut rest = field;
     while let Some((first, after)) = rest.split_first() {
@@ -111,18 +137,20 @@ mod tests {
     const TEXT: &str = "\
 22 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda rw,discard
 40 22 0:40 / /var/lib/op\\040dbus rw,noatime - btrfs /dev/loop3 rw,compress=zstd:3,ssd,subvolid=5,subvol=/
-41 22 0:41 / /var/lib/op\\040dbus ro,noatime master:2 propagate_from:3 - btrfs /dev/loop4 rw,compress=zstd:9";
+41 22 0:41 / /var/lib/op\\040dbus ro,noatime master:2 propagate_from:3 - btrfs /dev/loop4 rw,compress=zstd:9
+42 22 0:42 / /broken rw - ext4 /dev/vdb ro,errors=remount-ro";
 
     #[test]
     fn the_uppermost_mount_is_found_and_its_chosen_options_are_shown() {
         let mounts: Vec<Mount> = TEXT.split('\n').filter_map(|l| parse(l.as_bytes())).collect();
-        assert_eq!(mounts.len(), 3);
+        assert_eq!(mounts.len(), 4);
         let base = Path::new("/var/lib/op dbus");
         assert_eq!(at(&mounts, base).unwrap().source, Path::new("/dev/loop4"));
         assert_eq!(of(&mounts, &base.join("@cache/x")).unwrap().source, Path::new("/dev/loop4"));
         assert_eq!(of(&mounts, Path::new("/var/lib")).unwrap().kind, "ext4");
         assert_eq!(at(&mounts, Path::new("/var/lib")), None);
         assert_eq!(mounts[1].seen().options, ["compress=zstd:3", "noatime", "rw"]);
+        assert_eq!(mounts.iter().map(|m| m.read_only).collect::<Vec<_>>(), [false, false, false, true]);
     }
 
     #[test]

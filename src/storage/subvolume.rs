@@ -5,7 +5,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{self, CWD, Mode, OFlags, ResolveFlags, XattrFlags};
+use rustix::fs::{self, AtFlags, CWD, Mode, OFlags, RenameFlags, ResolveFlags, StatxFlags, XattrFlags};
 use rustix::io::Errno;
 
 use super::ioctl;
@@ -17,6 +17,8 @@ const BTRFS_MAGIC: u64 = 0x9123_683E;
 const TOP_INODE: u64 = 256;
 /// The extended attribute that says that a thing is ours, and which component's.
 const MARKER: &str = "user.opdbus";
+/// The extended attribute of a copy that was made to be exchanged with what is in use.
+const STAGED: &str = "user.opdbus.staged";
 /// The property that says how what is written below is compressed.
 const COMPRESSION: &str = "btrfs.compression";
 
@@ -176,7 +178,7 @@ fn delete_innermost(top: BorrowedFd<'_>) -> io::Result<bool> {
     let mut found: Option<(OwnedFd, std::ffi::OsString, OwnedFd)> = None;
     loop {
         let current = found.as_ref().map_or(top, |(_, _, subvolume)| subvolume.as_fd());
-        let Some(child) = ioctl::any_child(current)? else { break };
+        let Some(child) = ioctl::children(current)?.into_iter().next() else { break };
         // The kernel removes nothing from a subvolume that is read-only.
         if ioctl::is_read_only(current)? {
             ioctl::set_read_only(current, false)?;
@@ -232,12 +234,141 @@ pub fn set_read_only(path: &Path, read_only: bool) -> Result<(), SubvolumeError>
     ioctl::set_read_only(open(verb, path)?.as_fd(), read_only).map_err(failed(verb, path))
 }
 
+/// What the kernel knows of a subvolume. Ids are as `btrfs subvolume show` prints them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Info {
+    /// The number of its tree: higher than that of every subvolume of the file system made before.
+    pub id: u64,
+    /// Its own id.
+    pub uuid: String,
+    /// The subvolume it is a snapshot of; `None` where it is none.
+    pub parent: Option<String>,
+    /// The snapshot of another host that it was received from; `None` where it was not.
+    pub received: Option<String>,
+    /// The transaction that changed it last.
+    pub transaction: u64,
+}
+
+/// A UUID as it is written, `None` for the one of zeros that stands for none.
+#[must_use]
+pub fn uuid_text(bytes: [u8; 16]) -> Option<String> {
+    let hex = crate::hex::hex(&bytes);
+    (bytes != [0; 16]).then(|| [&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]].join("-"))
+}
+
+/// Asks the kernel about a subvolume.
+pub fn info(path: &Path) -> Result<Info, SubvolumeError> {
+    let verb = "ask about";
+    let info = ioctl::info(open(verb, path)?.as_fd()).map_err(failed(verb, path))?;
+    Ok(Info {
+        id: info.treeid,
+        uuid: uuid_text(info.uuid).unwrap_or_default(),
+        parent: uuid_text(info.parent_uuid),
+        received: uuid_text(info.received_uuid),
+        transaction: info.ctransid,
+    })
+}
+
+/// The subvolumes right inside the one at `path`, relative to it; at most 255 of them.
+pub fn children(path: &Path) -> Result<Vec<PathBuf>, SubvolumeError> {
+    let verb = "list the subvolumes in";
+    let error = failed(verb, path);
+    let top = open(verb, path)?;
+    let mut all = Vec::new();
+    for child in ioctl::children(top.as_fd()).map_err(&error)? {
+        let (directory, name) = ioctl::locate(top.as_fd(), child).map_err(&error)?;
+        all.push(directory.join(name));
+    }
+    all.sort();
+    Ok(all)
+}
+
+/// Gives what is at each of two paths on one file system the name of the other, in one step.
+pub fn exchange(one: &Path, other: &Path) -> Result<(), SubvolumeError> {
+    fs::renameat_with(CWD, one, CWD, other, RenameFlags::EXCHANGE)
+        .map_err(|e| failed("exchange", other)(e.into()))
+}
+
+/// Gives a subvolume another name, which must be free. A read-only one stays in its directory.
+pub fn rename(from: &Path, to: &Path) -> Result<(), SubvolumeError> {
+    fs::renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE)
+        .map_err(|e| failed("give its name to", to)(e.into()))
+}
+
+/// Marks a copy as made to be exchanged with what is in use, or takes the mark away.
+pub fn set_staged(path: &Path, staged: bool) -> Result<(), SubvolumeError> {
+    let changed = if staged {
+        fs::lsetxattr(path, STAGED, b"1", XattrFlags::empty())
+    } else {
+        match fs::lremovexattr(path, STAGED) {
+            Err(Errno::NODATA) => Ok(()),
+            other => other,
+        }
+    };
+    changed.map_err(|e| failed("mark", path)(e.into()))
+}
+
+/// Whether a copy was made to be exchanged, and was not yet.
+pub fn is_staged(path: &Path) -> Result<bool, SubvolumeError> {
+    Ok(attribute(path, STAGED)?.is_some())
+}
+
 /// Commits the file system that `path` is on: what was made before is there after a power cut.
 pub fn sync(path: &Path) -> Result<(), SubvolumeError> {
     let verb = "sync";
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let fd = fs::openat(CWD, path, flags, Mode::empty()).map_err(|e| failed(verb, path)(e.into()))?;
     ioctl::sync(fd.as_fd()).map_err(failed(verb, path))
+}
+
+/// How many blocks of its own the file of [`deepen`] has, and how much is in an attribute, which with its head is more
+/// than half of a block of 16 KiB.
+const FILLING: (u32, usize) = (140, 15_000);
+
+/// Makes the tree of a subvolume that is about to be cloned often one level higher, where it is about to become so.
+///
+/// A snapshot is a copy of the tree's top block, and one more reference to each block below it. The top has room for
+/// 493 in blocks of 16 KiB, the size that mkfs.btrfs gives: a Debian of 470 is as dear as can be, each reference being
+/// an entry elsewhere, the more apart the more snapshots there are. One more level, and it is two references. The
+/// kernel adds the level when the top is full and keeps it while both halves are a quarter full. So a file without a
+/// name is filled with attributes, and gone again when this returns or is killed. A tree that is too small for it, where
+/// a snapshot costs little, is afterwards as it was, and so is a larger one, which has the level.
+pub fn deepen(path: &Path) -> Result<(), SubvolumeError> {
+    let verb = "write into";
+    let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
+    let file =
+        fs::openat(CWD, path, flags, Mode::from_raw_mode(0o600)).map_err(|e| failed(verb, path)(e.into()))?;
+    let value = vec![0; FILLING.1];
+    for n in 0..FILLING.0 {
+        match fs::fsetxattr(&file, format!("user.opdbus.{n}"), &value, XattrFlags::CREATE) {
+            Ok(()) => {}
+            // Smaller blocks, which were asked for; or no room, which what comes next will say better.
+            Err(Errno::NOSPC) => break,
+            Err(error) => return Err(failed(verb, path)(error.into())),
+        }
+    }
+    Ok(())
+}
+
+/// Commits the file systems that the paths are on, once each, with all that was written to files on them.
+pub fn sync_all(paths: &[&Path]) -> Result<(), SubvolumeError> {
+    let mut done: Vec<Option<u64>> = Vec::new();
+    for path in paths {
+        let error = failed("sync", path);
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let fd = fs::openat(CWD, *path, flags, Mode::empty()).map_err(|e| error(e.into()))?;
+        // Subvolumes differ in the number of their device. One mount is of one file system; two may be of one, which
+        // is then committed again.
+        let found =
+            fs::statx(&fd, c"", AtFlags::EMPTY_PATH, StatxFlags::MNT_ID).map_err(|e| error(e.into()))?;
+        let mount = (found.stx_mask & StatxFlags::MNT_ID.bits() != 0).then_some(found.stx_mnt_id);
+        if mount.is_some() && done.contains(&mount) {
+            continue;
+        }
+        fs::syncfs(&fd).map_err(|e| error(e.into()))?;
+        done.push(mount);
+    }
+    Ok(())
 }
 
 /// The compression property of a file, directory or subvolume: `zstd`; `None` where it has none.

@@ -85,7 +85,7 @@ const OPTIONS: [(&str, &str); 4] = [
     ("by-hash", "By-Hash"),
 ];
 
-fn one_line(text: &str) -> Vec<AptSource> {
+pub(super) fn one_line(text: &str) -> Vec<AptSource> {
     text.lines().filter_map(one_line_entry).collect()
 }
 
@@ -110,7 +110,7 @@ fn one_line_entry(line: &str) -> Option<AptSource> {
     Some(source)
 }
 
-fn deb822(text: &str) -> Vec<AptSource> {
+pub(super) fn deb822(text: &str) -> Vec<AptSource> {
     let lines: Vec<&str> = text.lines().filter(|l| !l.starts_with('#')).collect();
     lines.split(|l| l.trim().is_empty()).filter_map(stanza).collect()
 }

@@ -5,6 +5,7 @@ use std::io;
 use rustix::fs::FileType;
 
 use super::error::TemplateError;
+use super::openrc;
 use super::packages::locale_is_built_in;
 use super::populate::bound_to_us;
 use super::user::{self, UserError};
@@ -54,12 +55,14 @@ const OUR_UNITS: [Unit; 4] = [
 ];
 
 /// Units that have no business in a container. Timers of apt stay: a clone looks after its own updates.
-const MASKED: [&str; 7] = [
+const MASKED: [&str; 8] = [
     // The kernel's insides are the host's; the first of them fails without its privileges, and with
     // it the container's systemd would call itself degraded.
     "sys-kernel-debug.mount",
     "sys-kernel-tracing.mount",
     "sys-kernel-config.mount",
+    // Fails in a Debian 13 that has no /etc/modules, which /etc/modules-load.d points to.
+    "systemd-modules-load.service",
     // The host set the only interface up before the container's init ran; nothing is to be waited for.
     "systemd-networkd-wait-online.service",
     // The disk is the host's to trim and to check.
@@ -97,7 +100,7 @@ fn clean_files(root: &RootDir) -> io::Result<()> {
         tracing::warn!(path = %path.display(), "removed a device node");
         root.remove(path)?;
     }
-    for directory in ["tmp", "var/tmp", "var/lib/apt/lists", "var/cache/apt"] {
+    for directory in ["tmp", "var/tmp", "var/lib/apt/lists", "var/cache/apt", "var/cache/apk"] {
         root.clear_dir(directory)?;
     }
     for log in root.find("var/log", &|kind| kind == FileType::RegularFile)? {
@@ -127,7 +130,14 @@ pub(super) fn customise(
     root: &RootDir,
     rootfs: &std::path::Path,
 ) -> Result<(), TemplateError> {
-    units(root).map_err(in_template(name, "lay units into"))?;
+    // Where the host binds the sockets that the container offers and was granted.
+    root.create_dir_all("var/lib/op-dbus/sockets/containers")
+        .map_err(in_template(name, "make sockets' place in"))?;
+    if openrc::is_openrc(root) {
+        openrc::set_up(root).map_err(in_template(name, "set OpenRC up in"))?;
+    } else {
+        units(root).map_err(in_template(name, "lay units into"))?;
+    }
     network(root).map_err(in_template(name, "set the network up in"))?;
     marker(root, name, generation).map_err(in_template(name, "write /etc/opdbus in"))?;
     time_zone(root, name, declaration)?;
@@ -168,19 +178,20 @@ fn units(root: &RootDir) -> io::Result<()> {
         root.remove_all(format!("{UNITS}/{masked}"))?;
         root.symlink("/dev/null", format!("{UNITS}/{masked}"))?;
     }
-    // Where the host binds the sockets that the container offers and was granted.
-    root.create_dir_all("var/lib/op-dbus/sockets/containers")
+    Ok(())
 }
 
 /// The host gives eth0 its address before the container's init runs; whatever else sets interfaces
 /// up keeps its hands off it.
 fn network(root: &RootDir) -> io::Result<()> {
-    root.create_dir_all("etc/systemd/network")?;
-    root.write(
-        "etc/systemd/network/10-opdbus-eth0.network",
-        include_bytes!("units/10-opdbus-eth0.network"),
-        0o644,
-    )?;
+    if !openrc::is_openrc(root) {
+        root.create_dir_all("etc/systemd/network")?;
+        root.write(
+            "etc/systemd/network/10-opdbus-eth0.network",
+            include_bytes!("units/10-opdbus-eth0.network"),
+            0o644,
+        )?;
+    }
     if root.exists("etc/network/interfaces") {
         let text =
             b"# eth0 is set up by the host when the container starts.\nauto lo\niface lo inet loopback\n";
@@ -275,7 +286,8 @@ fn generate(
     let call = bound_to_us("unshare").args(["--net", "--root"]).arg(rootfs).args(LOCALE_GEN);
     cx.host.run.run(&call).map(drop).map_err(|source| TemplateError::Populate {
         name: name.clone(),
-        source,
+        from: "its own package locales".into(),
+        source: source.into(),
         next: "declare the locale C.UTF-8",
     })
 }

@@ -8,7 +8,7 @@ use crate::deployment::Deployment;
 use crate::fault::{Fault, Kind};
 use crate::name::TemplateName;
 use crate::run::RunError;
-use crate::spec::SpecError;
+use crate::spec::{Distribution, SpecError};
 use crate::storage::SubvolumeError;
 
 /// Why something about a template did not work.
@@ -19,6 +19,14 @@ pub enum TemplateError {
     NotFound {
         /// The name.
         name: TemplateName,
+    },
+    /// It has no such generation, or none before the one in use.
+    #[error("the template {name} has no {what}")]
+    NoGeneration {
+        /// The template.
+        name: TemplateName,
+        /// What it does not have.
+        what: String,
     },
     /// There is one already.
     #[error("the template {name} exists already")]
@@ -58,17 +66,46 @@ pub enum TemplateError {
         /// What to do about it.
         next: String,
     },
+    /// What was to be imported is not what it should be, or would write where it must not.
+    #[error("the template {name} is not imported: {why}")]
+    Import {
+        /// The name.
+        name: TemplateName,
+        /// What is wrong with it.
+        why: String,
+    },
     /// Neither mmdebstrap nor debootstrap is installed.
     #[error("a Debian template needs mmdebstrap or debootstrap, and neither is installed")]
     NoBootstrap,
+    /// The keys that a distribution is signed with are not there.
+    #[error("a template of {distribution} is held to the keys in {}, and that is not there", .path.display())]
+    Keyring {
+        /// The distribution.
+        distribution: Distribution,
+        /// Where they would be.
+        path: PathBuf,
+    },
+    /// Something could not be fetched.
+    #[error("cannot fetch {url} for the template {name}")]
+    Fetch {
+        /// The template.
+        name: TemplateName,
+        /// The address.
+        url: String,
+        /// What curl said.
+        #[source]
+        source: RunError,
+    },
     /// A tool that fills the root file system failed.
-    #[error("cannot fill the template {name}")]
+    #[error("cannot fill the template {name} from {from}")]
     Populate {
         /// The template.
         name: TemplateName,
+        /// The addresses, or the file, it was to be filled from.
+        from: String,
         /// What the tool said.
         #[source]
-        source: RunError,
+        source: Box<RunError>,
         /// What to do about it.
         next: &'static str,
     },
@@ -105,6 +142,9 @@ pub enum TemplateError {
     /// What was asked for breaks a rule of the host spec.
     #[error(transparent)]
     Spec(#[from] SpecError),
+    /// Whether something is in use could not be told.
+    #[error(transparent)]
+    Busy(#[from] crate::snapshots::SnapshotError),
     /// btrfs refused.
     #[error(transparent)]
     Storage(#[from] SubvolumeError),
@@ -127,15 +167,17 @@ pub enum TemplateError {
 impl Fault for TemplateError {
     fn kind(&self) -> Kind {
         match self {
-            Self::NotFound { .. } => Kind::NotFound,
+            Self::NotFound { .. } | Self::NoGeneration { .. } => Kind::NotFound,
             Self::Exists { .. }
             | Self::Foreign { .. }
             | Self::Declared { .. }
             | Self::UserTemplate { .. } => Kind::Conflict,
-            Self::Declaration { .. } => Kind::Invalid,
-            Self::NoBootstrap | Self::NotReady { .. } => Kind::Unavailable,
-            Self::Populate { source, .. } | Self::Run(source) => source.kind(),
+            Self::Declaration { .. } | Self::Import { .. } => Kind::Invalid,
+            Self::NoBootstrap | Self::NotReady { .. } | Self::Keyring { .. } => Kind::Unavailable,
+            Self::Populate { source, .. } => source.kind(),
+            Self::Fetch { source, .. } | Self::Run(source) => source.kind(),
             Self::Spec(error) => error.kind(),
+            Self::Busy(error) => error.kind(),
             Self::Storage(error) => error.kind(),
             Self::Io { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => Kind::Denied,
             Self::Identity { .. } | Self::Damaged { .. } | Self::TooNew { .. } | Self::Io { .. } => {
@@ -149,6 +191,9 @@ impl Fault for TemplateError {
             Self::NotFound { name } => format!(
                 "`opdbus-template list` shows those there are; `opdbus-template build {name}` makes it"
             ),
+            Self::NoGeneration { name, .. } => {
+                format!("`opdbus-template generations {name}` shows those there are")
+            }
             Self::Exists { name } => format!("`opdbus-template refresh {name}` builds it anew"),
             Self::Foreign { path } => {
                 format!("move it away (mv {0} {0}.old), or choose another name", path.display())
@@ -157,10 +202,20 @@ impl Fault for TemplateError {
                 "to make it anew: `opdbus-template remove {name}` and then `opdbus-template build {name}`"
             ),
             Self::Declared { next, .. } | Self::Declaration { next, .. } => next.clone(),
+            Self::Import { .. } => {
+                "nothing was kept of it; find out where it comes from before you try again".into()
+            }
             Self::NoBootstrap => format!(
                 "{}; or give a tarball of a root file system (`rootfs`)",
                 Deployment::here().package("mmdebstrap")
             ),
+            Self::Keyring { .. } => format!(
+                "{} (in Debian since 13; it is of no release and can be installed on 12), or give a tarball (`rootfs`)",
+                Deployment::here().package("ubuntu-keyring")
+            ),
+            Self::Fetch { source, .. } => source.next().unwrap_or_else(|| {
+                "see whether the mirror answers, or give another (`mirror`), or a tarball (`rootfs`)".into()
+            }),
             Self::Populate { source, next, .. } => source.next().unwrap_or_else(|| (*next).into()),
             Self::Identity { .. } => "remove it from the tarball and build again".into(),
             Self::NotReady { .. } => "`opdbus-storage apply` makes it".into(),
@@ -174,6 +229,7 @@ impl Fault for TemplateError {
             Self::Spec(_) => "see the rules: `op-dbus config schema`".into(),
             Self::Run(error) => return error.next(),
             Self::Storage(error) => return error.next(),
+            Self::Busy(error) => return error.next(),
             Self::Io { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
                 "run it as root".into()
             }

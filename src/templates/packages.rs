@@ -42,7 +42,7 @@ pub(super) fn to_install(declaration: &Template) -> Vec<String> {
 }
 
 /// The installed packages that a dpkg status file names.
-fn installed(status: &str) -> BTreeSet<String> {
+pub(super) fn installed(status: &str) -> BTreeSet<String> {
     status
         .split("\n\n")
         .filter(|stanza| stanza.lines().any(|l| l.starts_with("Status:") && l.ends_with(" installed")))
@@ -51,13 +51,25 @@ fn installed(status: &str) -> BTreeSet<String> {
         .collect()
 }
 
-/// The architecture of the packages, as dpkg's own stanza has it; the host's where there is no dpkg.
+/// The architecture of the packages, as dpkg names it: by dpkg's own stanza, or by apk's file; the host's where there is
+/// neither.
 pub(super) fn architecture(root: &RootDir) -> io::Result<String> {
     let status = root.read("var/lib/dpkg/status")?.unwrap_or_default();
     let status = String::from_utf8_lossy(&status);
     let dpkg = status.split("\n\n").find(|s| s.lines().any(|l| l == "Package: dpkg"));
     let found = dpkg.and_then(|s| s.lines().find_map(|l| l.strip_prefix("Architecture:")));
-    Ok(found.map_or_else(host_architecture, |a| a.trim().to_owned()))
+    let apk = root.read("etc/apk/arch")?.unwrap_or_default();
+    let apk = String::from_utf8_lossy(&apk);
+    let apk = match apk.trim() {
+        "" => None,
+        "x86_64" => Some("amd64"),
+        "aarch64" => Some("arm64"),
+        "x86" => Some("i386"),
+        "armhf" | "armv7" => Some("armhf"),
+        "ppc64le" => Some("ppc64el"),
+        other => Some(other),
+    };
+    Ok(found.or(apk).map_or_else(host_architecture, |a| a.trim().to_owned()))
 }
 
 fn host_architecture() -> String {
@@ -74,7 +86,8 @@ fn host_architecture() -> String {
 /// The declared packages that a root file system does not have.
 pub(super) fn missing(root: &RootDir, declared: &[String]) -> io::Result<Vec<String>> {
     let status = root.read("var/lib/dpkg/status")?.unwrap_or_default();
-    let installed = installed(&String::from_utf8_lossy(&status));
+    let mut installed = installed(&String::from_utf8_lossy(&status));
+    installed.extend(super::alpine::installed(root)?);
     Ok(declared
         .iter()
         .filter(|package| !installed.contains(package.split(':').next().unwrap_or_default()))

@@ -4,15 +4,18 @@ use std::io::Read;
 use std::path::Path;
 use std::time::Duration;
 
+use super::alpine;
 use super::apt::{self, AptSource};
 use super::error::{TemplateError, io_error};
+use super::import::Imported;
 use super::packages;
 use super::record::Source;
-use crate::engine::Context;
+use super::ubuntu;
+use crate::engine::{Context, Host};
 use crate::files::RootDir;
 use crate::name::TemplateName;
 use crate::run::{Invocation, RunError, Runner};
-use crate::spec::Template;
+use crate::spec::{Distribution, Template};
 
 /// A download over a slow line takes minutes; one that takes longer than this is stuck.
 const TIME_LIMIT: Duration = Duration::from_secs(30 * 60);
@@ -32,12 +35,22 @@ fn decompressor(head: &[u8]) -> Option<&'static str> {
 }
 
 /// Checks that a declaration could be built here, without building: the tools and the tarball are there.
-pub(super) fn check(run: &Runner, name: &TemplateName, declaration: &Template) -> Result<(), TemplateError> {
+pub(super) fn check(host: &Host, name: &TemplateName, declaration: &Template) -> Result<(), TemplateError> {
+    let run = &host.run;
     present(run, "setpriv")?;
     present(run, "unshare")?;
+    if declaration.distribution == Distribution::Alpine {
+        alpine::check(run, name, declaration)?;
+    }
     let Some(tarball) = &declaration.rootfs else {
-        bootstrap_tool(run)?;
-        return Ok(());
+        let keys = &host.paths.ubuntu_keyring;
+        return match declaration.distribution {
+            Distribution::Alpine => Ok(()),
+            Distribution::Ubuntu if !keys.exists() => {
+                Err(TemplateError::Keyring { distribution: Distribution::Ubuntu, path: keys.clone() })
+            }
+            Distribution::Debian | Distribution::Ubuntu => bootstrap_tool(run).map(drop),
+        };
     };
     present(run, "tar")?;
     if let Some(program) = tarball_needs(name, tarball)? {
@@ -118,6 +131,8 @@ pub(super) struct Populated {
     pub(super) source: Source,
     /// The packages it was given beside those every Debian system has.
     pub(super) packages: Vec<String>,
+    /// What it was imported from, where it was.
+    pub(super) imported: Option<Imported>,
 }
 
 /// Fills the root file system at `rootfs`, an empty subvolume. `scratch` is for the tools' temporary files.
@@ -130,12 +145,24 @@ pub(super) fn populate(
 ) -> Result<Populated, TemplateError> {
     if let Some(tarball) = &declaration.rootfs {
         tarball_needs(name, tarball)?;
+    }
+    if declaration.distribution == Distribution::Alpine {
+        return alpine::populate(cx, name, declaration, rootfs, scratch, &proxies(&cx.host.run));
+    }
+    if let Some(tarball) = &declaration.rootfs {
         unpack(cx, name, tarball, rootfs)?;
-        return Ok(Populated { source: Source::Tarball, packages: declaration.packages.clone() });
+        return Ok(Populated {
+            source: Source::Tarball,
+            packages: declaration.packages.clone(),
+            imported: None,
+        });
     }
     let packages = packages::to_install(declaration);
     let source = bootstrap_tool(&cx.host.run)?;
     let sources = match &declaration.mirror {
+        _ if declaration.distribution == Distribution::Ubuntu => {
+            ubuntu::sources(declaration, &cx.host.paths.ubuntu_keyring)
+        }
         Some(_) => Vec::new(),
         None => host_sources(&declaration.suite),
     };
@@ -149,16 +176,16 @@ pub(super) fn populate(
         call = call.env(key, proxy);
     }
     let next = "see whether the mirror answers and has all the packages, or give another (`mirror`), or a tarball (`rootfs`)";
-    watch(cx, name, source.program(), &call, next)?;
+    watch(cx, name, (source.program(), &origin(declaration, &sources)), &call, next)?;
     write_apt(declaration, &sources, &policy, rootfs)
         .map_err(io_error("write apt's configuration in", rootfs))?;
-    Ok(Populated { source, packages })
+    Ok(Populated { source, packages, imported: None })
 }
 
-fn watch(
+pub(super) fn watch(
     cx: &Context<'_>,
     name: &TemplateName,
-    tool: &str,
+    (tool, from): (&str, &str),
     call: &Invocation,
     next: &'static str,
 ) -> Result<(), TemplateError> {
@@ -182,16 +209,30 @@ fn watch(
         tracing::info!(call, "failed");
         tool.clone_into(call);
     }
-    Err(TemplateError::Populate { name: name.clone(), source, next })
+    Err(TemplateError::Populate { name: name.clone(), from: from.to_owned(), source: source.into(), next })
 }
 
-/// Keeps a line in which apt or a bootstrap tool says what went wrong: `E: …`, or `Err:1 …` with the reason
+/// The addresses that packages come from, as the error names them.
+fn origin(declaration: &Template, sources: &[AptSource]) -> String {
+    if let Some(mirror) = &declaration.mirror {
+        return mirror.clone();
+    }
+    let mut all: Vec<&str> = sources.iter().flat_map(|source| &source.uris).map(String::as_str).collect();
+    all.sort_unstable();
+    all.dedup();
+    if all.is_empty() { "the distribution's own mirror".into() } else { all.join(", ") }
+}
+
+/// Keeps a line in which apt, apk or a bootstrap tool says what went wrong: `E: …`, or `Err:1 …` with the reason
 /// indented below it.
 fn complain(complaints: &mut Vec<String>, line: &str) {
     let text = line.trim();
-    let reason = line.starts_with("  ") && complaints.last().is_some_and(|c| c.starts_with("Err:"));
+    let awaits = |c: &String| c.starts_with("Err:") || c.starts_with("ERROR: unable to");
+    let reason = line.starts_with("  ") && complaints.last().is_some_and(awaits);
     // What the tool's processes say of one another's end is no reason.
-    let says = ["E: ", "Err:", "tar: ", "error: "].iter().any(|start| text.starts_with(start))
+    let says = ["E: ", "Err:", "tar: ", "error: ", "ERROR: ", "WARNING: fetching "]
+        .iter()
+        .any(|start| text.starts_with(start))
         && !text.contains("failed to run")
         && !text.contains("--error-on=any");
     if (says || reason) && !complaints.iter().any(|c| c == text) {
@@ -199,7 +240,12 @@ fn complain(complaints: &mut Vec<String>, line: &str) {
     }
 }
 
-fn unpack(cx: &Context<'_>, name: &TemplateName, tarball: &Path, rootfs: &Path) -> Result<(), TemplateError> {
+pub(super) fn unpack(
+    cx: &Context<'_>,
+    name: &TemplateName,
+    tarball: &Path,
+    rootfs: &Path,
+) -> Result<(), TemplateError> {
     cx.progress.report(&format!("{name}: unpacking {}", tarball.display()), None);
     // tar itself refuses members that are absolute or climb out by "..", and lays links out of the tree
     // only when everything else is there, so that no member is written through one. Devices are not
@@ -217,7 +263,8 @@ fn unpack(cx: &Context<'_>, name: &TemplateName, tarball: &Path, rootfs: &Path) 
         .arg(rootfs)
         .arg("--file")
         .arg(tarball);
-    watch(cx, name, "tar", &call, "see whether the tarball is whole: tar --list --file FILE")?;
+    let from = tarball.display().to_string();
+    watch(cx, name, ("tar", &from), &call, "see whether the tarball is whole: tar --list --file FILE")?;
     let root = RootDir::open(rootfs).map_err(io_error("open", rootfs))?;
     if !root.exists("sbin/init") && !root.exists("usr/sbin/init") {
         return Err(TemplateError::Declaration {
@@ -266,9 +313,9 @@ fn mmdebstrap(
         .arg(&declaration.suite)
         .arg(rootfs);
     match &declaration.mirror {
+        _ if !sources.is_empty() => call.arg("-").stdin(apt::render(sources)),
         Some(mirror) => call.arg(mirror),
-        None if sources.is_empty() => call,
-        None => call.arg("-").stdin(apt::render(sources)),
+        None => call,
     }
 }
 
@@ -358,7 +405,8 @@ fn write_apt(
     root.create_dir_all("etc/apt/sources.list.d")?;
     root.clear_dir("etc/apt/sources.list.d")?;
     root.remove("etc/apt/sources.list")?;
-    root.write("etc/apt/sources.list.d/debian.sources", apt::render(&sources).as_bytes(), 0o644)
+    let name = format!("{}.sources", declaration.distribution.to_string().to_lowercase());
+    root.write(format!("etc/apt/sources.list.d/{name}"), apt::render(&sources).as_bytes(), 0o644)
 }
 
 #[cfg(test)]
@@ -379,6 +427,23 @@ mod tests {
         }))
     }
 
+    fn host(run: Runner) -> Host {
+        Host { run, ..Host::default() }
+    }
+
+    #[test]
+    fn ubuntu_is_not_built_without_its_keys() {
+        let mut host = host(only(&["setpriv", "unshare", "mmdebstrap"]));
+        host.paths.ubuntu_keyring = "/nonexistent/keys.gpg".into();
+        let noble =
+            Template { distribution: Distribution::Ubuntu, suite: "noble".into(), ..Template::default() };
+        let error = check(&host, &name(), &noble).unwrap_err();
+        assert!(error.to_string().contains("/nonexistent/keys.gpg"), "{error}");
+        assert!(error.next().unwrap().contains("ubuntu-keyring"));
+        host.paths.ubuntu_keyring = "/dev/null".into();
+        check(&host, &name(), &noble).unwrap();
+    }
+
     fn name() -> TemplateName {
         "debian-base".parse().unwrap()
     }
@@ -387,7 +452,8 @@ mod tests {
     fn debootstrap_stands_in_for_mmdebstrap_and_without_both_the_way_out_is_named() {
         assert_eq!(bootstrap_tool(&only(&["mmdebstrap", "debootstrap"])).unwrap(), Source::Mmdebstrap);
         assert_eq!(bootstrap_tool(&only(&["debootstrap"])).unwrap(), Source::Debootstrap);
-        let error = check(&only(&["setpriv", "unshare"]), &name(), &Template::default()).unwrap_err();
+        let host = host(only(&["setpriv", "unshare"]));
+        let error = check(&host, &name(), &Template::default()).unwrap_err();
         assert!(matches!(error, TemplateError::NoBootstrap));
         assert!(error.next().unwrap().contains("apt install mmdebstrap"));
     }
@@ -395,10 +461,10 @@ mod tests {
     #[test]
     fn a_tarball_that_is_none_is_refused_before_anything_is_made() {
         let dir = tempfile::tempdir().unwrap();
-        let run = only(&["setpriv", "unshare", "tar"]);
+        let run = host(only(&["setpriv", "unshare", "tar"]));
         let file = dir.path().join("x.tar");
         let declaration = Template { rootfs: Some(file.clone()), ..Template::default() };
-        let why = |run: &Runner| check(run, &name(), &declaration).unwrap_err().to_string();
+        let why = |host: &Host| check(host, &name(), &declaration).unwrap_err().to_string();
         assert!(why(&run).contains("is not there"));
         std::fs::write(&file, "hello").unwrap();
         assert!(why(&run).contains("is not a tarball"));

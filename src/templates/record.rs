@@ -41,8 +41,12 @@ pub enum Source {
     Mmdebstrap,
     /// debootstrap, from a mirror.
     Debootstrap,
+    /// apk, from a mirror.
+    Apk,
     /// A tarball.
     Tarball,
+    /// An OCI image.
+    Oci,
 }
 
 impl Source {
@@ -52,7 +56,8 @@ impl Source {
         match self {
             Self::Mmdebstrap => "mmdebstrap",
             Self::Debootstrap => "debootstrap",
-            Self::Tarball => "tar",
+            Self::Apk => "apk",
+            Self::Tarball | Self::Oci => "tar",
         }
     }
 }
@@ -67,7 +72,7 @@ pub struct TemplateRecord {
     pub name: TemplateName,
     /// Whether it is the host spec's or a user's.
     pub origin: Origin,
-    /// What it is made of, as its own os-release says: debian.
+    /// What it is made of, as its own os-release says: debian, ubuntu, alpine.
     pub distribution: String,
     /// The release found inside: bookworm, or a number where it has no name. "stable" may have been asked.
     pub release: String,
@@ -88,13 +93,29 @@ pub struct TemplateRecord {
     pub declaration_digest: String,
     /// That declaration.
     pub declaration: Template,
+    /// What it was imported from, where it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub imported: Option<super::Imported>,
+    /// When a refresh or a rollback put another in its place; none for the one in use.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
+    pub replaced: Option<jiff::Timestamp>,
+    /// The digest of the declaration that the host spec had when somebody went back to this generation: while it has
+    /// that one, `apply` makes no newer generation of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held_against: Option<String>,
 }
 
-/// The digest by which a changed declaration is seen.
+/// The digest by which a changed declaration is seen. How many generations are kept is no part of it: a change
+/// of that is no reason to build anything.
 #[must_use]
 pub fn declaration_digest(declaration: &Template) -> String {
     // The declaration came from JSON, so that it can always be written as JSON.
-    let text = serde_json_canonicalizer::to_vec(declaration).unwrap_or_default();
+    let mut declaration = serde_json::to_value(declaration).unwrap_or_default();
+    if let Some(fields) = declaration.as_object_mut() {
+        fields.remove("keep");
+    }
+    let text = serde_json_canonicalizer::to_vec(&declaration).unwrap_or_default();
     crate::hex::hex(&Sha256::digest(text))
 }
 
@@ -144,6 +165,9 @@ pub(super) fn example(name: &str, origin: Origin, declaration: &Template) -> Tem
         packages: vec!["dbus".into()],
         declaration_digest: declaration_digest(declaration),
         declaration: declaration.clone(),
+        imported: None,
+        replaced: None,
+        held_against: None,
     }
 }
 
@@ -160,10 +184,11 @@ mod tests {
             Template { suite: "bookworm".into(), ..plain.clone() },
             Template { packages: vec!["curl".into()], ..plain.clone() },
             Template { locale: "de_DE.UTF-8".into(), ..plain.clone() },
-            Template { rootfs: Some("/x.tar".into()), ..plain },
+            Template { rootfs: Some("/x.tar".into()), ..plain.clone() },
         ] {
             assert_ne!(digest, declaration_digest(&changed));
         }
+        assert_eq!(digest, declaration_digest(&Template { keep: 7, ..plain }));
     }
 
     #[test]

@@ -6,13 +6,15 @@ use super::error::TemplateError;
 use super::record::Origin;
 use crate::deployment::Deployment;
 use crate::name::TemplateName;
-use crate::spec::{self, HostSpec, Template};
+use crate::spec::{self, Distribution, HostSpec, Template};
 
 /// What somebody wants of a template of their own. What is not given is as in the host spec's defaults.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Wish {
     /// A tarball of a root file system instead of a mirror.
     pub rootfs: Option<PathBuf>,
+    /// What it is made of.
+    pub distribution: Option<Distribution>,
     /// The release.
     pub suite: Option<String>,
     /// Where packages come from.
@@ -47,9 +49,17 @@ pub fn requested(
             })
         };
     }
-    let Wish { rootfs, suite, mirror, packages, time_zone, locale } = wish.clone();
+    let Wish { rootfs, distribution, suite, mirror, packages, time_zone, locale } = wish.clone();
     let default = Template::default();
+    if rootfs.is_some() && mirror.is_some() && distribution != Some(Distribution::Alpine) {
+        return Err(TemplateError::Declaration {
+            name: name.clone(),
+            why: "a tarball is taken as it is, and a mirror has no place beside it".into(),
+            next: "leave one of them out; of Alpine both are taken (--distribution alpine)".into(),
+        });
+    }
     let declaration = Template {
+        distribution: distribution.unwrap_or(default.distribution),
         rootfs,
         mirror,
         packages,

@@ -39,6 +39,9 @@ pub struct Listed {
     /// Why it cannot be cloned, where it cannot.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub damage: Option<String>,
+    /// How many earlier generations of it there are.
+    #[serde(default)]
+    pub kept: usize,
 }
 
 /// What is at a name in the directory of templates.
@@ -91,6 +94,9 @@ pub(super) fn entries(tree: &Tree) -> Result<Vec<Entry>, TemplateError> {
         Err(error) => return Err(failed(error)),
     }
     names.sort();
+    let generations = tree.generations();
+    // Not a template itself, and what is in it is looked at by its own room.
+    names.retain(|name| directory.join(name) != generations);
     names.into_iter().map(|name| entry(&directory, &name.to_string_lossy())).collect()
 }
 
@@ -110,7 +116,7 @@ fn entry(directory: &Path, name: &str) -> Result<Entry, TemplateError> {
 }
 
 /// Whether a thing under one of our passing names is ours: marked, or so young that it was not marked yet.
-fn may_be_removed(path: &Path) -> Result<bool, TemplateError> {
+pub(super) fn may_be_removed(path: &Path) -> Result<bool, TemplateError> {
     if is_ours(path)? {
         return Ok(true);
     }
@@ -124,7 +130,7 @@ fn may_be_removed(path: &Path) -> Result<bool, TemplateError> {
 }
 
 /// The record of the template in the directory `path`, which can be cloned.
-fn read(path: &Path) -> Result<TemplateRecord, TemplateError> {
+pub(super) fn read(path: &Path) -> Result<TemplateRecord, TemplateError> {
     let record = record::read(path)?;
     let rootfs = rootfs(path);
     if !subvolume::is_subvolume(&rootfs).map_err(io_error("look at", &rootfs))? {
@@ -157,7 +163,8 @@ pub fn list(tree: &Tree) -> Result<Vec<Listed>, TemplateError> {
                 Ok(record) => (Some(*record), None),
                 Err(error) => (None, Some(error.to_string())),
             };
-            all.push(Listed { name, record, damage });
+            let kept = super::generations::kept(tree, &name)?.len();
+            all.push(Listed { name, record, damage, kept });
         }
     }
     Ok(all)

@@ -31,14 +31,14 @@ impl From<io::Error> for UserError {
 
 /// The account of a user.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Account {
+pub(super) struct Account {
     uid: u32,
     gid: u32,
-    home: String,
+    pub(super) home: String,
 }
 
 /// Finds the account of `name` in the text of a passwd file.
-fn account(passwd: &str, name: &str) -> Result<Option<Account>, UserError> {
+pub(super) fn account(passwd: &str, name: &str) -> Result<Option<Account>, UserError> {
     let Some(line) = passwd.lines().find(|l| l.split(':').next() == Some(name)) else { return Ok(None) };
     let fields: Vec<&str> = line.split(':').collect();
     let number = |i: usize| fields.get(i).and_then(|f| f.parse().ok());
@@ -51,7 +51,7 @@ fn account(passwd: &str, name: &str) -> Result<Option<Account>, UserError> {
 }
 
 /// The lowest number from 1000 on that neither a user nor a group has.
-fn free_id(passwd: &str, group: &str) -> Option<u32> {
+pub(super) fn free_id(passwd: &str, group: &str) -> Option<u32> {
     let taken: std::collections::BTreeSet<u32> = passwd
         .lines()
         .chain(group.lines())
@@ -137,7 +137,7 @@ fn add(root: &RootDir, passwd: String, name: &str) -> Result<Account, UserError>
 }
 
 /// The number of a group, where there is one of that name.
-fn group_id(group: &str, name: &str) -> Result<Option<u32>, UserError> {
+pub(super) fn group_id(group: &str, name: &str) -> Result<Option<u32>, UserError> {
     let Some(line) = group.lines().find(|l| l.split(':').next() == Some(name)) else { return Ok(None) };
     let number = line.split(':').nth(2).and_then(|f| f.parse().ok());
     number.map(Some).ok_or(UserError::Malformed("etc/group"))

@@ -49,6 +49,27 @@ test_a_container_cannot_write_where_its_peer_listens() {
     refused inside web-01 rm -f "$SOCKET" >/dev/null
 }
 
+test_a_rehearsal_says_what_would_change_and_changes_nothing() {
+    local before after address said
+    seen() { lab sh -c 'op-dbus container list --json; op-dbus template generations debian-base --json; ovs-vsctl list-ports ovsbr0; ls -A /var/lib/op-dbus/containers /var/lib/op-dbus/@templates'; }
+    rehearsed() { opdbus "$@" --dry-run --json | jq --raw-output '.changes[] | .action, .object, .detail' | paste --serial --delimiters=' '; }
+    before=$(seen)
+    said=$(rehearsed container create web-03)
+    contains "$said" "create container web-03 from template debian-base, network socket, address 10.0.0."
+    address=$(grep --only-matching '10\.0\.0\.[0-9]*' <<<"$said")
+    equal "update container web-01 stopped" "$(rehearsed container stop web-01)"
+    equal "" "$(rehearsed container start web-01)" "it runs"
+    contains "$(rehearsed template refresh debian-base)" "update template debian-base built anew: from /opt/lab/guest.tar.zst"
+    equal 5 "$(refused opdbus container create web-01 --dry-run)"
+    equal 5 "$(refused opdbus template remove debian-base --yes --dry-run)"
+    equal 5 "$(refused opdbus template build debian-base --dry-run)"
+    equal 4 "$(refused opdbus template rollback debian-base 20200101T000000Z-00000000 --dry-run)"
+    after=$(seen)
+    equal "$before" "$after"
+    opdbus container create web-03 --no-start --json >/dev/null
+    equal "$address" "$(address_of web-03)" "the address that was said"
+}
+
 test_what_a_deleted_container_had_is_gone() {
     local before after
     everything() {
@@ -135,7 +156,7 @@ test_everything_comes_back_after_a_reboot() {
 }
 
 test_a_container_that_is_started_again_is_reached_as_before() {
-    for _ in 1 2 3; do
+    for _ in {1..10}; do
         opdbus container stop web-02
         opdbus container start web-02
         until_true 10 inside web-01 curl --silent --max-time 2 "http://$(address_of web-02)/" >/dev/null

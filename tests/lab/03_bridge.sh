@@ -1,4 +1,4 @@
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2016 # variables of the lab's own shells
 # lab: installed
 # Our flows come back, and what is not ours stays.
 
@@ -35,6 +35,38 @@ test_a_lost_and_an_altered_flow_are_seen_and_put_right() {
     opdbus apply
     our_flows_are "$ours" || die "the flows are not what they were"
     plan_is_empty
+}
+
+ports_of_ports() { lab ovs-vsctl list-ports ovsbr0 | grep --fixed-strings --line-regexp oc-ports || true; }
+no_port_of_ports() { [[ -z $(ports_of_ports) ]]; }
+
+test_a_container_has_its_port_while_it_runs_and_one_that_was_left_is_taken_off() {
+    local ours
+    opdbus container create ports --no-start >/dev/null
+    equal "" "$(ports_of_ports)" "made and not started"
+    opdbus container start ports >/dev/null
+    equal oc-ports "$(ports_of_ports)" "started"
+    lab systemctl kill --signal=KILL --kill-whom=all opdbus-container@ports
+    until_true 10 no_port_of_ports >/dev/null
+    plan_is_empty
+    # One that runs and has lost its port gets it back.
+    opdbus container start ports >/dev/null
+    lab ovs-vsctl del-port oc-ports
+    contains "$(opdbus plan)" "put its port back on the bridge"
+    opdbus apply >/dev/null
+    equal oc-ports "$(ports_of_ports)" "put back"
+    ours=$(our_flows)
+    # One that ends while Open vSwitch is down leaves its port, as a power cut does.
+    lab systemctl stop openvswitch-switch.service ovs-vswitchd.service ovsdb-server.service
+    lab systemctl stop opdbus-container@ports
+    lab systemctl start openvswitch-switch.service
+    until_true 30 our_flows_are "$ours" >/dev/null
+    until_true 10 lab bash -c 'test "$(ovs-vsctl get interface oc-ports ofport)" = -1' >/dev/null
+    contains "$(opdbus plan)" "port oc-ports of a container that does not run"
+    opdbus apply >/dev/null
+    equal "" "$(ports_of_ports)" "taken off"
+    plan_is_empty
+    opdbus container delete ports --yes >/dev/null
 }
 
 test_a_removed_nftables_table_is_seen_and_put_right() {

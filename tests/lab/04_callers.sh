@@ -106,3 +106,60 @@ test_hostile_names_are_refused_with_the_reason_and_written_down() {
     opdbus ledger verify
     plan_is_empty
 }
+
+test_polkit_grants_one_operation_on_one_target_to_one_user() {
+    local rule=/etc/polkit-1/rules.d/50-lab.rules before
+    users
+    equal "$(lab op-dbus --help >/dev/null && opdbus ledger show --json --limit 1 >/dev/null && echo there)" there
+    # Every operation is known to polkit.
+    contains "$(lab pkaction --action-id org.opdbus1.container.create --verbose)" auth_admin
+    refused as stranger op-dbus container list >/dev/null
+    lab bash -c "cat >$rule" <<'RULE'
+polkit.addRule(function(action, subject) {
+    if (subject.user == "stranger" && (action.id == "org.opdbus1.container.list" ||
+        action.id == "org.opdbus1.container.show" && action.lookup("target") == "web-01"))
+        return polkit.Result.YES;
+});
+RULE
+    until_true 10 as stranger op-dbus container list >/dev/null
+    as stranger op-dbus container show web-01 >/dev/null
+    refused as stranger op-dbus container show web-02 >/dev/null
+    refused as stranger op-dbus container stop web-01 >/dev/null
+    equal "stranger polkit ok" "$(opdbus ledger show --json --operation container.show --target web-01 --limit 1 | jq --raw-output '.[0].metadata | "\(.caller.user) \(.authorised_by) \(.outcome)"')"
+    # Who may anyway is not asked about; the socket knows nobody that polkit does.
+    equal null "$(as member op-dbus container list >/dev/null && opdbus ledger show --json --operation container.list --limit 1 | jq --raw-output '.[0].metadata.authorised_by')"
+    refused as stranger curl --silent --fail --unix-socket "$API" --data '{}' http://opdbus/v1/operations/container.list >/dev/null
+    # Taken away, it is taken away; and without polkit what was granted by it is refused, and nothing else.
+    lab rm "$rule"
+    until_true 10 refused as stranger op-dbus container list >/dev/null
+    lab systemctl mask --now --runtime polkit.service >/dev/null 2>&1
+    before=$(opdbus container list --json | jq length)
+    refused as stranger op-dbus container list >/dev/null
+    equal "$before" "$(as member op-dbus container list --json | jq length)"
+    lab systemctl unmask --runtime polkit.service >/dev/null 2>&1
+}
+
+test_another_host_is_asked_over_ssh_and_its_ledger_names_the_user() {
+    users
+    # The lab is its own other host.
+    # shellcheck disable=SC2016 # the lab's shell
+    lab bash -euc '
+        mkdir -p --mode=0700 /root/.ssh
+        [ -e /root/.ssh/id_ed25519 ] || ssh-keygen -q -t ed25519 -N "" -f /root/.ssh/id_ed25519
+        printf "Host localhost\n  StrictHostKeyChecking accept-new\n  LogLevel ERROR\n  BatchMode yes\n" >/root/.ssh/config
+        for user in member stranger; do
+            install -d --mode=0700 --owner=$user --group=$user /home/$user/.ssh
+            install --mode=0600 --owner=$user --group=$user /root/.ssh/id_ed25519.pub /home/$user/.ssh/authorized_keys
+        done
+        systemctl start ssh.service'
+    equal 2 "$(opdbus --host member@localhost container list --json | jq '[.[] | select(.origin == "declared")] | length')"
+    equal "member dbus" "$(opdbus ledger show --json --operation container.list --limit 1 | jq --raw-output '.[0].metadata.caller | "\(.user) \(.via)"')"
+    contains "$(opdbus -H member@localhost container exec web-01 -- hostname)" web-01
+    equal 7 "$(lab sh -c 'op-dbus -H member@localhost container exec web-01 -- sh -c "exit 7"; echo $?')"
+    equal 6 "$(refused opdbus --host stranger@localhost container list)" "refused there"
+    contains "$(cat "$OUT")" "stranger may not call container.list"
+    equal 7 "$(refused opdbus --host nobody-of-that-name@localhost container list)" "not reached"
+    contains "$(cat "$OUT")" "ssh nobody-of-that-name@localhost"
+    refused opdbus --host=-oProxyCommand=false container list >/dev/null
+    contains "$(cat "$OUT")" "USER@"
+}

@@ -7,7 +7,7 @@ export LAB_NAME=test-install
 fresh() { "$REPO/lab/down" >/dev/null && "$REPO/lab/up" --yes --no-install >/dev/null; }
 teardown() { "$REPO/lab/down" >/dev/null 2>&1 || true; }
 
-# The names of everything that was made, without what differs from one installation to the next.
+# The names of everything that was made, without what differs from one installation to the next (of a snapshot, the time).
 made() {
     lab bash -c '
         find /etc/opdbus /var/lib/op-dbus -xdev -maxdepth 4 \( -name rootfs -o -name "blockchain.db-*" -o -name "web-*.sock" \) -prune -o -print
@@ -16,7 +16,7 @@ made() {
         ip -oneline link | cut -d: -f2 | sed "s/@.*//"
         ls /usr/local/bin /etc/systemd/system
         find /usr/local/share
-        find / -xdev -name ".opdbus-*" -o -xdev -name "*.opdbus-new" -o -xdev -path "/etc/*" -name ".tmp*"' | sort -u
+        find / -xdev -name ".opdbus-*" -o -xdev -name "*.opdbus-new" -o -xdev -path "/etc/*" -name ".tmp*"' | sort -u | sed -E 's/-[0-9]{8}T[0-9]{6}Z//' | sort
 }
 
 # Starts the installer and kills it so many seconds after a step began. The children live on, as they would.

@@ -17,10 +17,11 @@ put_spec() {
 THE_HOST='del(.units)'
 shown() { opdbus show --json | jq --sort-keys "$THE_HOST"; }
 
-# Where each of our units is, without those of NixOS' door alone: with the installer, it is the installer that applies.
+# Where each of our units is, without those of one door alone: with the installer, it is the installer that applies, and
+# the uplink, which NixOS declares itself, is moved there only.
 unit_states() {
     lab systemctl list-units --all --plain --no-legend --full 'opdbus*' |
-        awk '$1 != "opdbus-apply.service" { print $1, $3 }' | sort
+        awk '$1 !~ /^opdbus-(apply|uplink)/ { print $1, $3 }' | sort
 }
 
 # A host as NixOS' activation would leave it before its first boot: files, programs, accounts, kernel settings.

@@ -13,19 +13,27 @@ impossible=""
 lab_tier_possible() {
     if ((EUID != 0)); then
         impossible="only root can run the lab"
+    elif [[ ${TIER:-lab} == vm ]]; then
+        if [[ $(uname -m) != x86_64 ]]; then impossible="the virtual machine is an x86-64"; fi
     elif [[ ! -c /dev/loop-control ]]; then
         impossible="there are no loop devices here"
     fi
     [[ -z $impossible ]]
 }
 
+# On standard error, as what a test waits for may have its output thrown away.
 die() {
-    printf '%s\n' "$*"
+    printf '%s\n' "$*" >&2
     exit 1
 }
 skip() {
     printf '%s\n' "$*"
     exit 77
+}
+# Ends it as skipped, also where its tier is required: it needs files that no mirror that is always to be had has.
+without_files() {
+    echo "$*"
+    exit 78
 }
 # A line that the runner shows, passed or not.
 show() { printf '# %s\n' "$*"; }
@@ -98,6 +106,12 @@ machine_state() {
             echo "process $(tr '\0' ' ' <"$process/cmdline" 2>/dev/null)"
     done
     pgrep --full --list-name "(systemd-nspawn|mmdebstrap).*$REPO" | sed 's/^/process /' || true
+    # What of it is in no namespace of its own.
+    for process in /proc/[0-9]*; do
+        if grep --quiet "opdbus-lab-${NAME:-$LAB_NAME}-" "$process/cgroup" 2>/dev/null; then
+            echo "process of the lab $(tr '\0' ' ' <"$process/cmdline" 2>/dev/null)"
+        fi
+    done
     ss --no-header --listening --tcp --udp --numeric 2>/dev/null | awk '{ print "port", $1, $5 }'
 }
 

@@ -64,6 +64,7 @@ let
     "systemd.packages"
     "systemd.services"
     "systemd.sockets"
+    "systemd.timers"
     "warnings"
   ];
   sets =
@@ -81,6 +82,7 @@ let
   units = lib.getAttrs (
     map (name: "${name}.service") (lib.attrNames (set "systemd.services"))
     ++ map (name: "${name}.socket") (lib.attrNames (set "systemd.sockets"))
+    ++ map (name: "${name}.timer") (lib.attrNames (set "systemd.timers"))
     ++ map (mount: "${host._module.args.utils.escapeSystemdPath mount.where}.mount") (
       lib.concatLists (setOf options.systemd.mounts)
     )

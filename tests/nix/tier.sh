@@ -103,7 +103,7 @@ golden_units_are_sound() {
         cp --recursive "$golden/etc/systemd/system/." "$units"
         # A program that is here stands for those that are not.
         find "$units" -type f -exec sed --in-place 's#@operation-dbus@/bin/[a-z-]*#/bin/true#' {} +
-        verify_units "$units"/*.{service,socket} | grep 'opdbus\|op\\x2ddbus' && bad=1
+        verify_units "$units"/*.{service,socket,timer} | grep 'opdbus\|op\\x2ddbus' && bad=1
         # A rebuild reloads these.
         while read -r unit; do
             grep --quiet '^ExecReload=' "${unit%.d/overrides.conf}" || { echo "$unit: there is nothing to reload with" && bad=1; }

@@ -179,6 +179,32 @@ fn containers(templates: Vec<String>, network: u32, size: u32) -> BoxedStrategy<
         .boxed()
 }
 
+fn snapshots() -> BoxedStrategy<Value> {
+    let subject = prop_oneof![
+        select(&["@state", "@timing", "@cache", "@vectors"][..]).prop_map(String::from),
+        name().prop_map(|name| format!("@plugins/{name}")),
+        name().prop_map(|name| format!("container/{name}")),
+    ];
+    let count = || json_of(0..=1000_u32);
+    let keep = some_of(
+        ["last", "hourly", "daily", "weekly", "monthly"].into_iter().map(|rule| (rule, count())).collect(),
+    );
+    let policy = (select(&["hourly", "daily", "weekly", "monthly"][..]), option::of(keep)).prop_map(
+        |(schedule, keep)| match keep {
+            Some(keep) => json!({ "schedule": schedule, "keep": keep }),
+            None => json!({ "schedule": schedule }),
+        },
+    );
+    json_of(btree_map(subject, policy, 0..4))
+}
+
+fn ledger() -> BoxedStrategy<Value> {
+    let to = prop_oneof![1 => Just("journal".to_owned()), 3 => path().prop_map(|path| format!("/mnt{path}"))];
+    let checkpoints = (to, select(&["hourly", "daily", "weekly", "monthly"][..]))
+        .prop_map(|(to, every)| json!({ "to": to, "every": every }));
+    some_of(vec![("checkpoints", checkpoints.boxed())])
+}
+
 /// A host spec, as a document; each is valid.
 pub fn document() -> BoxedStrategy<Value> {
     let subnet = (select(&[[10, 0], [172, 20], [192, 168]][..]), any::<u16>(), 16..=29_u32).prop_map(
@@ -200,15 +226,19 @@ pub fn document() -> BoxedStrategy<Value> {
                 option::of(plugins()),
                 Just(templates),
                 containers(names, network, 1 << (32 - prefix)),
+                option::of(snapshots()),
+                option::of(ledger()),
             )
         })
-        .prop_map(|(btrfs, ovs, plugins, templates, containers)| {
+        .prop_map(|(btrfs, ovs, plugins, templates, containers, snapshots, ledger)| {
             let sections = [
                 ("btrfs", btrfs),
                 ("ovs", Some(ovs)),
                 ("plugins", plugins),
                 ("templates", templates.map(|t| json!(t))),
                 ("containers", Some(containers)),
+                ("snapshots", snapshots),
+                ("ledger", ledger),
             ];
             let sections = sections.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)));
             let mut document: Map<String, Value> = sections.collect();

@@ -85,8 +85,10 @@ in
       default = null;
       example = "enp3s0";
       description = ''
-        The network interface to be a port of the bridge, so that containers are on the network
-        outside. Not part of this version: setting it changes nothing yet, and says so.
+        The network card that is a port of the bridge, so that the host's own addresses are on the
+        bridge. It is written into the host spec, and `op-dbus doctor` and `op-dbus bridge uplink`
+        know it; on NixOS nothing is moved by it, as the network's configuration is declared: give the
+        bridge the card's addresses with `systemd.network`, and see docs/nixos.md.
       '';
     };
   };
@@ -98,6 +100,7 @@ in
       "subnet"
       "nat"
       "hostAccess"
+      "uplink"
       "dns"
     ];
 
@@ -125,8 +128,8 @@ in
       }
     ];
     warnings = lib.optional (cfg.ovs.uplink != null) ''
-      services.operation-dbus.ovs.uplink does nothing yet: this version reaches the outside by address
-      translation (services.operation-dbus.ovs.nat).
+      services.operation-dbus.ovs.uplink is declared, and moves nothing on NixOS: containers reach the
+      outside by address translation (services.operation-dbus.ovs.nat).
     '';
 
     virtualisation.vswitch.enable = true;

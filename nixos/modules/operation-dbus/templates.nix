@@ -36,16 +36,26 @@ let
   template = types.submodule {
     options = {
       distribution = mkOption {
-        type = types.enum [ "debian" ];
+        type = types.enum [
+          "debian"
+          "ubuntu"
+          "alpine"
+        ];
         default = "debian";
-        example = "debian";
-        description = "What it is made of.";
+        example = "alpine";
+        description = ''
+          What it is made of. Alpine's mini root file system comes over https; Ubuntu needs its keys
+          (`OPDBUS_UBUNTU_KEYRING`).
+        '';
       };
       suite = mkOption {
         type = ours.word "release" "stable or bookworm" ".";
         default = "stable";
         example = "trixie";
-        description = "The release; the one that `stable` meant is recorded in the template when it is built.";
+        description = ''
+          The release: of Debian a code name or `stable`, of Ubuntu a code name, of Alpine a number, `edge` or `stable`.
+          The one that `stable` meant is recorded in the template when it is built.
+        '';
       };
       mirror = mkOption {
         type = types.nullOr (types.strMatching "(https?|file)://[^[:space:]]+");
@@ -57,7 +67,10 @@ let
         type = types.nullOr types.path;
         default = null;
         example = "/srv/images/debian-12.tar.zst";
-        description = "A tarball of a root file system to use instead of a mirror.";
+        description = ''
+          A tarball of a root file system to use instead of a mirror; of Alpine the mini root file system, to which
+          packages are added from the mirror.
+        '';
       };
       packages = mkOption {
         type = types.listOf (ours.word "name of a package" "nginx" "+.:");
@@ -86,6 +99,12 @@ let
         example = "de_DE.UTF-8";
         description = "The locale. C.UTF-8 is the one that needs no generating.";
       };
+      keep = mkOption {
+        type = types.ints.between 0 100;
+        default = 2;
+        example = 5;
+        description = "How many earlier generations stay when it is refreshed, for {command}`op-dbus template rollback`.";
+      };
     };
   };
 
@@ -107,7 +126,7 @@ in
     description = ''
       Container templates. What is given here replaces the default, so name `debian-base` again if
       it is wanted beside others. A template is built once, when it is missing; to build it anew:
-      {command}`op-dbus template refresh NAME`. Containers that were cloned from it are never
+      {command}`op-dbus template refresh NAME`, and to go back: {command}`op-dbus template rollback NAME`. Containers that were cloned from it are never
       touched, and a template that is taken out stays on disk.
     '';
   };

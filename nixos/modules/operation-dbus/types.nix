@@ -61,6 +61,14 @@ in
       "name of a network interface (1 to 15 letters, digits, '-' and '_', beginning with a letter)"
       (matches "[A-Za-z][A-Za-z0-9_-]{0,14}");
 
+  destination =
+    checked "checkpointsDestination" "\"journal\", or absolute path below / without '..'"
+      (
+        text:
+        text == "journal"
+        || (matches "/.+" text && !(lib.any (part: part == ".." || part == ".") (lib.splitString "/" text)))
+      );
+
   address = checked "ipv4Address" "IPv4 address, such as 10.0.0.5" isAddress;
 
   # The programs read IPv6 addresses too; which of those are right is left to them.

@@ -11,10 +11,13 @@ let
   cfg = config.services.operation-dbus;
 
   units = pkgs.runCommand "operation-dbus-units" { } ''
-    mkdir -p $out/lib/systemd/system $out/share/dbus-1/system.d
+    mkdir -p $out/lib/systemd/system $out/share/dbus-1/system.d $out/share/polkit-1/actions
     for unit in ${cfg.package}/share/operation-dbus/systemd/*; do
       case $unit in
         *.conf) place=share/dbus-1/system.d ;;
+        *.policy) place=share/polkit-1/actions ;;
+        # networking.networkmanager.unmanaged says it here.
+        *.rules) continue ;;
         *) place=lib/systemd/system ;;
       esac
       substitute "$unit" "$out/$place/''${unit##*/}" \
@@ -43,6 +46,8 @@ in
 
     systemd.packages = [ units ];
     services.dbus.packages = [ units ];
+    # Where polkit, if there is one, finds its actions.
+    environment.systemPackages = [ units ];
 
     systemd.services = {
       opdbus-storage = reconciles;
@@ -66,5 +71,7 @@ in
       "opdbus-container@".restartIfChanged = false;
     };
     systemd.sockets.opdbus.wantedBy = [ "sockets.target" ];
+    systemd.timers.opdbus-snapshots.wantedBy = [ "timers.target" ];
+    systemd.timers.opdbus-checkpoint.wantedBy = [ "timers.target" ];
   };
 }

@@ -46,10 +46,15 @@ pub enum What {
         /// The container.
         name: ContainerName,
     },
-    /// Start the units of the containers that start with the host.
+    /// Take the port of a container that has ended off the bridge (the unit's `ExecStopPost`).
+    Ended {
+        /// The container.
+        name: ContainerName,
+    },
+    /// Start the units of the containers that start with the host, and wait until each runs or has failed.
     StartAll,
-    /// Called by LXC right before a container's init: turn off checksum offload, which the userspace
-    /// datapath does not complete, so that TCP would stall.
+    /// Called by LXC right before a container's init: put its port on the bridge. For the userspace datapath also
+    /// turn off checksum offload, which it does not complete, so that TCP would stall.
     #[command(hide = true)]
     StartHook,
 }

@@ -12,6 +12,9 @@ use crate::spec::Size;
 /// edited are kept and the new ones laid beside; a second run changes nothing. A run that was cut off is
 /// simply run again. On NixOS it explains the declarative way and changes nothing.
 ///
+/// --uninstall takes it off again and keeps the data; with --purge the data goes, too. What is not ours stays as it is,
+/// and so do the packages.
+///
 /// install-opdbus.sh gets the packages and the programs first and then runs this.
 #[derive(Parser)]
 #[command(
@@ -26,6 +29,14 @@ pub struct Arguments {
     /// Do not ask for confirmation.
     #[arg(long, short)]
     pub yes: bool,
+    /// Take operation-dbus off this host: containers stop; services, bridge, packet filter and programs go. The data
+    /// and the host spec stay, and an installation takes them up again.
+    #[arg(long, conflicts_with_all = ["config", "base_path", "btrfs_image", "rootfs", "uplink", "generate_nix_config"])]
+    pub uninstall: bool,
+    /// With --uninstall: destroy the data and the host spec, too. Lists what goes and asks for the host's name, which
+    /// --yes skips.
+    #[arg(long, requires = "uninstall")]
+    pub purge: bool,
     /// Where the built programs are [default: beside this one].
     #[arg(long, value_name = "DIR")]
     pub bin_dir: Option<PathBuf>,
@@ -47,6 +58,14 @@ pub struct Arguments {
     /// Write the host spec, or what the flags would make it, as a NixOS configuration, and do nothing else; - prints it.
     #[arg(long, value_name = "FILE", num_args = 0..=1, default_missing_value = "/tmp/operation-dbus-config.nix")]
     pub generate_nix_config: Option<PathBuf>,
+    /// At the end, make this network card a port of the bridge: see `op-dbus bridge uplink set --help`. It is moved back
+    /// unless `op-dbus bridge uplink confirm` is called in time.
+    #[arg(long, value_name = "NIC")]
+    pub uplink: Option<String>,
+    /// How many seconds there are to confirm the uplink.
+    #[arg(long, value_name = "SECONDS", requires = "uplink", default_value_t = crate::uplink::DEFAULT_WITHIN,
+        value_parser = clap::value_parser!(u64).range(crate::uplink::SHORTEST..=crate::uplink::LONGEST))]
+    pub within: u64,
     /// Print the result as JSON.
     #[arg(long)]
     pub json: bool,

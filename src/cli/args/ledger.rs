@@ -34,13 +34,27 @@ pub struct Program {
     pub command: Command,
 }
 
+/// What can be done with the key.
+#[derive(Debug, Clone, Copy, Subcommand)]
+pub enum KeyCommand {
+    /// Make the key, where there is none, and print its public part.
+    Create,
+    /// Print the public part. Keep it where this host cannot change it: whoever checks a checkpoint needs it.
+    Show,
+}
+
 /// What it can be told to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Make the ledger, where there is none.
     Init,
     /// Check every entry, the end of the chain and the schema; name the first bad entry.
-    Verify,
+    Verify(cli::ledger::VerifyArgs),
+    /// Verify the ledger and print the signed checkpoint of what it holds now.
+    Checkpoint(cli::ledger::CheckpointArgs),
+    /// The key that signs checkpoints: made once, as root's alone, in /etc/opdbus.
+    #[command(subcommand)]
+    Key(KeyCommand),
     /// Show entries, newest first. Nothing is verified.
     Show(cli::ledger::ShowArgs),
     /// The verbs of its components.

@@ -7,21 +7,60 @@ pub mod daemon;
 pub mod flows;
 pub mod install;
 pub mod ledger;
+pub mod plugin;
+pub mod snapshot;
 pub mod storage;
 pub mod template;
+pub mod uplink;
 
 use clap::{Command, CommandFactory};
 
 /// The command lines of all programs but `op-dbus`.
-pub(super) fn commands() -> [Command; 8] {
+pub(super) fn commands() -> [Command; 11] {
     [
         bridge::Arguments::command(),
         container::Arguments::command(),
         flows::Arguments::command(),
         install::Arguments::command(),
         ledger::Program::command(),
+        plugin::command(),
+        snapshot::command(),
         storage::Arguments::command(),
         template::Program::command(),
+        uplink::command(),
         daemon::Arguments::command(),
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_help_of_every_program_says_its_exit_statuses() {
+        for program in std::iter::once(super::super::admin::command()).chain(commands()) {
+            let help = program.clone().render_long_help().to_string();
+            assert!(help.contains("Exit status:"), "{}", program.get_name());
+        }
+    }
+
+    #[test]
+    fn what_changes_something_says_beforehand_what_it_would_change_or_is_known_not_to() {
+        // An operation that is added has `--dry-run`, or another that shows the same; these have neither: what
+        // they would do is in their arguments, or comes through a stream.
+        let known = ["bridge.uplink.confirm", "container.exec", "ledger.checkpoint", "plugin.send"];
+        let shown_by_another = ["apply", "doctor.fix", "drift.save"];
+        let without: Vec<&str> = crate::ops::Registry::default()
+            .iter()
+            .filter(|op| op.effect != crate::ops::Effect::Read && !shown_by_another.contains(&op.name))
+            .filter(|op| {
+                let command = super::super::admin::with_confirmation(op);
+                !command.get_arguments().any(|argument| argument.get_long() == Some("dry-run"))
+            })
+            .map(|op| op.name)
+            .collect();
+        let mut sorted = without.clone();
+        sorted.sort_unstable();
+        assert_eq!(sorted, known);
+    }
 }

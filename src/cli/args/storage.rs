@@ -12,7 +12,8 @@ Make the data on disk what the host spec says.
 
 It makes the base path (btrfs.basePath), and where btrfs.image is given, the file that holds a btrfs \
 file system, with its mount unit; the subvolumes of btrfs.subvolumes, compressed with zstd; a subvolume \
-with plugin.toml and semantic-mapping.toml for each plugin; and the directories of the sockets, with the \
+with plugin.toml and semantic-mapping.toml for each plugin; it ends what a run that was stopped left of a \
+snapshot, a restore or a receive; and it makes the directories of the sockets, with the \
 group opdbus.
 
 What is not ours is never changed: a plain directory in the way, a subvolume without our marker or a file \
@@ -36,6 +37,9 @@ pub enum Command {
     Component(Verb),
     /// Make the file of btrfs.image where there is none, and mount nothing: before a mount unit that is not ours.
     Image,
+    /// Keep what is there as the state that `op-dbus drift` compares with, where none is kept, or another version of the
+    /// programs kept it: at the end of a start (opdbus-apply.service).
+    Baseline,
 }
 
 const EXTRA: &str = "\

@@ -5,6 +5,8 @@
 mod error;
 mod found;
 mod leftover;
+mod made;
+mod tree;
 
 use std::path::{Path, PathBuf};
 
@@ -21,6 +23,8 @@ use leftover::remove_leftover;
 pub use error::PlaceError;
 pub use found::{Attributes, Found};
 pub use leftover::{Leftover, staged};
+pub use made::{make_directories, remove_made};
+pub use tree::remove_tree;
 
 /// The one algorithm used; why is in `docs/corrections.md`.
 const ALGORITHM: &str = "zstd";

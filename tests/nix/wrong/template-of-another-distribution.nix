@@ -1,5 +1,5 @@
 # expects: services.operation-dbus.templates.web.distribution
 # expects: "debian"
 {
-  services.operation-dbus.templates.web.distribution = "alpine";
+  services.operation-dbus.templates.web.distribution = "fedora";
 }

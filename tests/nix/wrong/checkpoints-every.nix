@@ -1,0 +1,8 @@
+# expects: services.operation-dbus.ledger.checkpoints.every
+# expects: one of "hourly", "daily"
+{
+  services.operation-dbus.ledger.checkpoints = {
+    to = "journal";
+    every = "yearly";
+  };
+}
