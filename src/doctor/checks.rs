@@ -165,7 +165,7 @@ fn disk_space(cx: &Context<'_>) -> Vec<Finding> {
             found.push(Finding::new(
                 State::Problem,
                 format!("the file system of {} cannot be written", place.display()),
-                "where the kernel made it so, `dmesg` says why: save what is there, then mount it again or repair it",
+                "where the kernel made it so, `dmesg` says why: save what is there, then mount it again or repair it, and systemctl restart opdbus.service",
             ));
         }
         let room = [

@@ -34,7 +34,7 @@ check_escapes() {
     local disk
     set_the_stage
     # What the host offers is there for the host: the port answers, the datagrams arrive where they are meant to.
-    lab bash -c 'exec 3<>/dev/tcp/127.0.0.1/7777 && read -r -n 5 said <&3; [[ $said == hello ]]'
+    until_true 30 lab bash -c 'exec 3<>/dev/tcp/127.0.0.1/7777 && read -r -n 5 said <&3; [[ $said == hello ]]' >/dev/null
     contains "$(inside web-01 timeout 5 perl -MSocket -e 'socket(my $s, AF_INET, SOCK_DGRAM, 0); bind($s, pack_sockaddr_in(7778, INADDR_ANY)); recv($s, my $what, 99, 0); print $what')" "$WORD"
     disk=$(lab sh -c 'stat --format=%Hd:%Ld /dev/$(basename "$(findmnt --noheadings --output SOURCE --target /var/lib/op-dbus | sed "s/\[.*//")") 2>/dev/null; lsblk --noheadings --output MAJ:MIN "$(findmnt --noheadings --output SOURCE --target /var/lib/op-dbus | sed "s/\[.*//")" | head -n1' | tail -n1 | tr -d ' ')
     inside escape bash /root/attempts "$WORD" "$disk" 10.0.0.1 "$(address_of web-01)" "$(lab hostname --all-ip-addresses | tr ' ' '\n' | grep -v '^10\.0\.0\.1$' | grep -F . | head -n1)" >"$OUT" 2>&1 || die "$(cat "$OUT")"

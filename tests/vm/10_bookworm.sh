@@ -7,7 +7,7 @@ source "$REPO/tests/vm/checks.sh"
 source "$REPO/tests/lab/escape.sh"
 
 teardown() {
-    forget vm-no vm-yes vm-lim vm-auto vm-manual clock-1 clock-2
+    forget vm-no vm-yes vm-lim vm-auto vm-manual clock-1 clock-2 remount-1 remount-2
     clear_the_stage
 }
 
@@ -65,6 +65,44 @@ test_a_clock_that_is_stepped_back_stops_nothing_and_is_said() {
     opdbus container delete clock-2 --yes >/dev/null
     opdbus ledger verify >/dev/null
     plan_is_empty
+}
+
+# What the kernel does not let happen while anything there is open for writing.
+test_a_file_system_that_is_remounted_read_only_is_said_and_nothing_is_lost() {
+    local entries head
+    opdbus container create remount-1 --no-start >/dev/null
+    entries=$(opdbus ledger verify --json | jq .entries)
+    head=$(opdbus ledger show --json --limit 1 | jq --raw-output '.[0].current_hash')
+    lab sh -ec '
+        systemctl stop opdbus.service opdbus-containers.service "opdbus-container@*.service" 2>/dev/null
+        mount --options remount,ro /var/lib/op-dbus
+        systemctl start opdbus.service'
+    # What only looks is answered.
+    contains "$(opdbus container list)" remount-1
+    contains "$(opdbus ledger show --operation container.create --limit 1)" remount-1
+    refused opdbus container create remount-2 --no-start >/dev/null
+    contains "$(cat "$OUT")" "ead-only file system" "a creation"
+    refused opdbus container delete remount-1 --yes >/dev/null
+    contains "$(cat "$OUT")" "ead-only file system" "a deletion"
+    refused lab opdbus-snapshot create >/dev/null
+    contains "$(cat "$OUT")" "ead-only file system" "a snapshot without the daemon"
+    refused opdbus doctor >/dev/null
+    contains "$(cat "$OUT")" "PROBLEM  disk-space"
+    contains "$(cat "$OUT")" "systemctl restart opdbus.service"
+    # What was started meanwhile has the mount as it was then, in a namespace of its own.
+    lab sh -ec 'mount --options remount,rw /var/lib/op-dbus && systemctl restart opdbus.service'
+    opdbus container show remount-1 >/dev/null
+    refused opdbus container show remount-2 >/dev/null
+    opdbus container delete remount-1 --yes >/dev/null
+    opdbus container create remount-2 --no-start >/dev/null
+    opdbus container delete remount-2 --yes >/dev/null
+    lab systemctl start opdbus-containers.service
+    until_true 120 containers_run >/dev/null
+    (($(opdbus ledger verify --json | jq .entries) > entries)) || die "entries are lost"
+    contains "$(opdbus ledger show --json --limit 0 | jq --raw-output '.[].current_hash')" "$head" "the last entry of before"
+    nothing_half_made
+    plan_is_empty
+    until_true 60 opdbus doctor >/dev/null
 }
 
 # For the mesh.

@@ -40,10 +40,6 @@ load_containers() {
 load_template() { while opdbus template build cut --rootfs /opt/lab/guest.tar.zst >/dev/null 2>&1; do told_the_newest_entry || return 0; done; }
 load_ledger() { while opdbus config check /etc/opdbus/config.json >/dev/null 2>&1 && opdbus plan >/dev/null 2>&1; do told_the_newest_entry || return 0; done; }
 
-nothing_half_made() {
-    equal "" "$(lab bash -c 'find / -xdev -name ".opdbus-*" -not -path "/proc/*"; find /var/lib/op-dbus -name ".opdbus-*" -not -path "*/rootfs/*"; btrfs subvolume list /var/lib/op-dbus | grep -F .opdbus- || true')" "half made"
-}
-
 one_cut() {
     local number=$1 delay id hash name entries containers started=$EPOCHREALTIME
     local -a pids=()

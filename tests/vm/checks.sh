@@ -10,6 +10,10 @@ forget() {
     done
 }
 
+nothing_half_made() {
+    equal "" "$(lab bash -c 'find / -xdev -name ".opdbus-*" -not -path "/proc/*"; find /var/lib/op-dbus -name ".opdbus-*" -not -path "*/rootfs/*"; btrfs subvolume list /var/lib/op-dbus | grep -F .opdbus- || true')" "half made"
+}
+
 # Where the host keeps a container's limits.
 payload() { printf '%s' '/sys/fs/cgroup/system.slice/system-opdbus\x2dcontainer.slice/opdbus-container@'"$1.service/lxc.payload.$1"; }
 # limit CONTAINER FILE
