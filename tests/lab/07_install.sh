@@ -67,16 +67,7 @@ test_killed_in_each_of_the_thirteen_steps_the_next_run_converges() {
 test_what_is_not_ours_or_was_edited_is_unchanged_by_install_and_reinstall() {
     local before
     fresh
-    # shellcheck disable=SC2016 # the lab's shell
-    lab bash -ec '
-        ovs-vsctl add-br br-admin -- set bridge br-admin datapath_type=netdev
-        ovs-vsctl add-port br-admin adm0 -- set interface adm0 type=internal
-        ovs-ofctl add-flow br-admin "cookie=0xabc,priority=7,ip,actions=drop"
-        nft add table inet admin; nft add chain inet admin input "{ type filter hook input priority 5; }"; nft add rule inet admin input tcp dport 4444 drop
-        mkdir -p /var/lib/lxc/legacy/rootfs/etc
-        printf "lxc.uts.name = legacy\nlxc.rootfs.path = dir:/var/lib/lxc/legacy/rootfs\n" >/var/lib/lxc/legacy/config
-        echo mine >/var/lib/lxc/legacy/rootfs/etc/hostname
-        mkdir -p /etc/opdbus; echo mine >/etc/opdbus/notes.txt'
+    admin_was_here
     admin_state() {
         lab bash -c '
             ovs-vsctl --columns=name,ports,datapath_type,fail_mode,external_ids find bridge name=br-admin

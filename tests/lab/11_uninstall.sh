@@ -40,16 +40,10 @@ same() { diff "$1" "$2" >"$OUT" || die "$3: $(cat "$OUT")"; }
 test_what_is_not_ours_is_the_same_after_install_uninstall_install_and_purge() {
     local before
     fresh
+    admin_was_here
     # shellcheck disable=SC2016 # the lab's shell
     lab bash -ec '
-        ovs-vsctl add-br br-admin -- set bridge br-admin datapath_type=netdev
-        ovs-vsctl add-port br-admin adm0 -- set interface adm0 type=internal
-        ovs-ofctl add-flow br-admin "cookie=0xabc,priority=7,ip,actions=drop"
-        nft add table inet admin; nft add chain inet admin input "{ type filter hook input priority 5; }"; nft add rule inet admin input tcp dport 4444 drop
-        mkdir -p /var/lib/lxc/legacy/rootfs/etc
-        printf "lxc.uts.name = legacy\nlxc.rootfs.path = dir:/var/lib/lxc/legacy/rootfs\n" >/var/lib/lxc/legacy/config
-        echo mine >/var/lib/lxc/legacy/rootfs/etc/hostname
-        mkdir -p /etc/opdbus /var/lib/op-dbus; echo mine >/etc/opdbus/notes.txt
+        mkdir -p /var/lib/op-dbus
         btrfs subvolume create /var/lib/op-dbus/@mine >/dev/null; echo x >/var/lib/op-dbus/@mine/x
         btrfs subvolume snapshot -r /var/lib/op-dbus/@mine /var/lib/op-dbus/@mine-before >/dev/null
         mkdir /var/lib/op-dbus/notes; echo y >/var/lib/op-dbus/notes/y

@@ -86,6 +86,19 @@ containers_run() {
     [[ $(opdbus container list --json | jq '[.[] | select(.state == "running")] | length') == "${1:-2}" ]]
 }
 
+# What an admin had before us: a bridge with a flow, a table of nftables, a container of LXC's, a file in our directory.
+admin_was_here() {
+    lab bash -ec '
+        ovs-vsctl add-br br-admin -- set bridge br-admin datapath_type=netdev
+        ovs-vsctl add-port br-admin adm0 -- set interface adm0 type=internal
+        ovs-ofctl add-flow br-admin "cookie=0xabc,priority=7,ip,actions=drop"
+        nft add table inet admin; nft add chain inet admin input "{ type filter hook input priority 5; }"; nft add rule inet admin input tcp dport 4444 drop
+        mkdir -p /var/lib/lxc/legacy/rootfs/etc
+        printf "lxc.uts.name = legacy\nlxc.rootfs.path = dir:/var/lib/lxc/legacy/rootfs\n" >/var/lib/lxc/legacy/config
+        echo mine >/var/lib/lxc/legacy/rootfs/etc/hostname
+        mkdir -p /etc/opdbus; echo mine >/etc/opdbus/notes.txt'
+}
+
 # What a lab could leave behind on this machine, in lines that can be compared.
 machine_state() {
     losetup --list --noheadings --output NAME,BACK-FILE | grep --invert-match "/.lab/[^/]*/disk" | sed 's/^/loop /'
