@@ -147,8 +147,9 @@ test_a_killed_daemon_takes_no_container_down() {
 test_everything_comes_back_after_a_reboot() {
     lab touch /run/before-the-reboot
     lab systemctl reboot || true
+    # With a limit each: nsenter stops when what it runs is stopped, as systemd does at the end, and is then waited for.
     # shellcheck disable=SC2016 # the lab's shell
-    until_true 60 lab bash -c '! test -e /run/before-the-reboot && [[ $(systemctl is-system-running) == running ]]' >/dev/null
+    until_true 60 timeout --kill-after=1 5 "$REPO/lab/run" bash -c '! test -e /run/before-the-reboot && [[ $(systemctl is-system-running) == running ]]' >/dev/null
     until_true 30 containers_run 2 >/dev/null
     plan_is_empty
     until_true 20 inside web-01 curl --silent --max-time 2 --unix-socket "$SOCKET" http://web-02/ >/dev/null

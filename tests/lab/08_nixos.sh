@@ -51,7 +51,7 @@ boot() {
     lab touch /run/before-the-reboot
     lab systemctl reboot || true
     # shellcheck disable=SC2016 # the lab's shell
-    until_true 90 lab bash -c '! test -e /run/before-the-reboot && [[ $(systemctl is-system-running) == running ]]' >/dev/null
+    until_true 90 timeout --kill-after=1 5 "$REPO/lab/run" bash -c '! test -e /run/before-the-reboot && [[ $(systemctl is-system-running) == running ]]' >/dev/null
 }
 
 as() { lab runuser --user "$1" -- "${@:2}"; }
