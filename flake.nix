@@ -88,6 +88,7 @@
         {
           default = programs pkgs;
           static = static pkgs;
+          model = pkgs.callPackage ./nixos/model.nix { };
           options = pkgs.callPackage ./nixos/options.nix { };
         }
         // lib.mapAttrs (image pkgs) images

@@ -17,13 +17,14 @@ use crate::spec::{ServiceAddress, Size, Subject};
 pub type Target = fn(&[u8]);
 
 /// The targets by name.
-pub const TARGETS: [(&str, Target); 22] = [
+pub const TARGETS: [(&str, Target); 24] = [
     ("apt", crate::templates::fuzzing::apt),
     ("arguments", crate::ops::fuzzing::arguments),
     ("command_line", crate::ops::fuzzing::command_line),
     ("description", crate::introspect::fuzzing::description),
     ("drift", crate::drift::fuzzing::differences),
     ("http", crate::api::fuzzing::requests),
+    ("mcp", crate::mcp::fuzzing::said),
     ("metadata", crate::ledger::fuzzing::metadata),
     ("names", names),
     ("notes", crate::ledger::fuzzing::notes),
@@ -34,6 +35,7 @@ pub const TARGETS: [(&str, Target); 22] = [
     ("printed_flows", crate::flows::fuzzing::printed),
     ("root_file_system", crate::templates::fuzzing::root_file_system),
     ("send_stream", crate::plugins::fuzzing::send_stream),
+    ("sentences", crate::grammar::fuzzing::sentences),
     ("spec", crate::spec::fuzzing::spec),
     ("text", text),
     ("times", crate::ledger::fuzzing::times),

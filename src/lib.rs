@@ -2,7 +2,7 @@
 //!
 //! Rooms, from the ground up; a room imports only from those before it (`docs/architecture.md`):
 //! foundations ([`fault`], [`name`], [`paths`], [`deployment`], [`run`], [`systemd`], [`spec`], [`engine`], [`files`]); components
-//! and the ledger; the operations registry; the doors; and, in `src/bin`, the programs.
+//! and the ledger; the operations registry; the grammar of sentences; the doors; and, in `src/bin`, the programs.
 
 pub mod api;
 pub mod bridge;
@@ -20,11 +20,13 @@ pub mod flows;
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]
 pub mod fuzzing;
+pub mod grammar;
 pub mod hex;
 pub mod install;
 pub mod introspect;
 pub mod ledger;
 pub mod mac;
+pub mod mcp;
 pub mod metrics;
 pub mod name;
 pub mod nat;
@@ -33,6 +35,7 @@ pub mod paths;
 pub mod plan_text;
 pub mod plugins;
 pub mod run;
+pub mod search;
 pub mod snapshots;
 pub mod sockets;
 pub mod spec;
@@ -41,5 +44,7 @@ pub mod system;
 pub mod systemd;
 pub mod table;
 pub mod templates;
+pub mod tokens;
 pub mod units;
 pub mod uplink;
+pub mod web;

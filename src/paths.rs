@@ -25,6 +25,8 @@ pub struct Paths {
     pub keyring: PathBuf,
     /// The journal of a move of the uplink, outside of the base path: it is read before that is mounted.
     pub uplink: PathBuf,
+    /// The tokens by which somebody is known at the chat's port: sums of their secrets.
+    pub tokens: PathBuf,
     /// The keys that sign Ubuntu.
     pub ubuntu_keyring: PathBuf,
     /// Where the installer puts unit files.
@@ -49,6 +51,7 @@ impl Default for Paths {
             lxc_share: "/usr/share/lxc".into(),
             keyring: "/usr/share/keyrings/debian-archive-keyring.gpg".into(),
             uplink: "/var/lib/opdbus/uplink".into(),
+            tokens: "/var/lib/opdbus/tokens.json".into(),
             ubuntu_keyring: "/usr/share/keyrings/ubuntu-archive-keyring.gpg".into(),
             units: "/etc/systemd/system".into(),
             dbus_policy: "/etc/dbus-1/system.d".into(),
@@ -61,7 +64,7 @@ impl Default for Paths {
 
 impl Paths {
     /// The default paths, changed by the environment: `OPDBUS_ETC`, `OPDBUS_RUN`, `OPDBUS_OVSDB`,
-    /// `OPDBUS_OVS_RUN`, `OPDBUS_LXC_SHARE`, `OPDBUS_KEYRING`, `OPDBUS_UBUNTU_KEYRING`, `OPDBUS_UPLINK`, `OPDBUS_UNITS`,
+    /// `OPDBUS_OVS_RUN`, `OPDBUS_LXC_SHARE`, `OPDBUS_KEYRING`, `OPDBUS_UBUNTU_KEYRING`, `OPDBUS_UPLINK`, `OPDBUS_TOKENS`, `OPDBUS_UNITS`,
     /// `OPDBUS_DBUS_POLICY`, `OPDBUS_POLKIT_ACTIONS`, `OPDBUS_UDEV_RULES`, `OPDBUS_JOURNAL`. For tests, and for distributions that
     /// keep LXC's files and Debian's keys elsewhere.
     #[must_use]
@@ -75,6 +78,7 @@ impl Paths {
             ("OPDBUS_LXC_SHARE", &mut paths.lxc_share),
             ("OPDBUS_KEYRING", &mut paths.keyring),
             ("OPDBUS_UPLINK", &mut paths.uplink),
+            ("OPDBUS_TOKENS", &mut paths.tokens),
             ("OPDBUS_UBUNTU_KEYRING", &mut paths.ubuntu_keyring),
             ("OPDBUS_UNITS", &mut paths.units),
             ("OPDBUS_DBUS_POLICY", &mut paths.dbus_policy),

@@ -35,6 +35,12 @@ pub fn components() -> Vec<Box<dyn Stage>> {
     ]
 }
 
+/// The names of all components.
+#[must_use]
+pub fn names() -> Vec<&'static str> {
+    components().iter().map(|stage| stage.name()).collect()
+}
+
 /// The bridge, which asks the room of flows whose flows are on it.
 #[must_use]
 pub fn bridge() -> BridgeComponent {

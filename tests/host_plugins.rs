@@ -1,6 +1,9 @@
 //! Plugins on a real btrfs, sent from one host to another.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
+#[allow(dead_code, unreachable_pub, reason = "what other tests need of it")]
+#[path = "support/bus.rs"]
+mod private;
 mod support;
 #[path = "support/tree.rs"]
 mod tree;
@@ -15,6 +18,7 @@ use opdbus::plugins::{self, Presence};
 use opdbus::snapshots::{self, Reason, State};
 use opdbus::spec::Subject;
 use opdbus::storage::subvolume;
+use private::{Answer, PrivateBus};
 use serde_json::Value;
 use support::Need;
 use tree::{Machine, leftovers, names, text};
@@ -443,4 +447,62 @@ fn a_receive_killed_at_any_instant_changes_all_or_nothing_and_the_next_run_clean
     }
     assert!(interrupted > 0, "no run was killed in time: the test shows nothing");
     assert!(received > 0, "none came through: the test shows little");
+}
+
+#[test]
+fn a_method_is_called_where_the_plugins_mapping_allows_it_and_nowhere_else() {
+    host_test!(Need::Root, Need::Btrfs, Need::Program("dbus-daemon"));
+    let machine = machine();
+    let bus = PrivateBus::start();
+    let _thing = bus.serve(&["org.example.Thing"], |path, _, member| match (path, member) {
+        ("/org/example/Thing", "Introspect") => Some(Ok(Answer::Text(
+            "<node><interface name='org.example.Thing'><method name='Do'><arg type='u' direction='in'/></method>\
+             <method name='Erase'/><method name='Halt'/></interface></node>"
+                .into(),
+        ))),
+        ("/org/example/Thing", member) => Some(Ok(Answer::Text(format!("{member} was called")))),
+        _ => Some(Err("not for you")),
+    });
+    let plugin = machine.base().join("@plugins/thing");
+    subvolume::create(&plugin).unwrap();
+    let manifest = "name = \"thing\"\nversion = \"1\"\nintrospection_path = \"org.example.Thing\"\n\
+                    capabilities = [\"read\", \"write\"]\n";
+    fs::write(plugin.join("plugin.toml"), manifest).unwrap();
+    let method = |name: &str, effect: &str, allow: bool| {
+        let operation = name.to_lowercase();
+        format!(
+            "[[method]]\nname = \"org.example.Thing.{name}\"\noperation = \"thing.{operation}\"\n\
+             effect = \"{effect}\"\nallow = {allow}\n"
+        )
+    };
+    let methods =
+        [method("Do", "change", true), method("Erase", "destroy", true), method("Halt", "change", false)];
+    fs::write(plugin.join("semantic-mapping.toml"), format!("version = 1\n{}", methods.concat())).unwrap();
+    let call = |args: &[&str]| {
+        let mut command = machine.program(PLUGIN);
+        command.args(args).arg("--json").env("DBUS_SYSTEM_BUS_ADDRESS", &bus.address);
+        let output = command.stdin(Stdio::null()).output().unwrap();
+        (output.status.code().unwrap(), text(&output))
+    };
+    let (status, said) = call(&["call", "thing", "thing.do", "7"]);
+    assert!(status == 0 && said.contains("Do was called") && said.contains("thing.do"), "{said}");
+    let (status, said) = call(&["call", "thing", "thing.do", "7", "--dry-run"]);
+    assert!(status == 0 && !said.contains("was called") && said.contains("thing.do, by"), "{said}");
+    let (status, said) = call(&["destroy", "thing", "thing.erase", "--yes"]);
+    assert!(status == 0 && said.contains("Erase was called"), "{said}");
+    for (args, expected) in [
+        (vec!["call", "thing", "thing.halt"], 6),
+        (vec!["call", "thing", "org.example.Thing.Halt"], 6),
+        (vec!["call", "thing", "thing.erase"], 3),
+        (vec!["destroy", "thing", "thing.erase"], 3),
+        (vec!["call", "thing", "thing.do", "-7"], 3),
+        (vec!["call", "thing", "thing.do"], 3),
+        (vec!["call", "lxc", "create"], 3),
+        (vec!["call", "none", "create"], 4),
+    ] {
+        let (status, said) = call(&args);
+        assert!(status == expected && !said.contains("was called"), "{args:?}: {status} {said}");
+    }
+    call(&["disable", "thing"]);
+    assert_eq!(call(&["call", "thing", "thing.do", "7"]).0, 7, "it is disabled");
 }

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use opdbus::engine::{Progress, Silent};
 use opdbus::fault::{Fault, Kind};
-use opdbus::introspect::{self, Bus, Cache, IntrospectError, Limits, Request, Service};
+use opdbus::introspect::{self, Bus, Cache, IntrospectError, Invocation, Limits, Request, Service};
 use opdbus::paths::Tree;
 use private::{Answer, PrivateBus};
 use support::Need;
@@ -286,4 +286,51 @@ fn an_outline_has_what_stays_and_nothing_is_started_for_it() {
     assert_eq!(outline["org.example.Sound"], Some(vec!["org.example.Frob".to_owned()]));
     assert_eq!((&outline["org.example.Silent"], &outline["org.example.Asleep"]), (&None, &None));
     assert!(!mark.exists());
+}
+
+#[test]
+fn a_method_is_called_with_what_it_takes_and_with_nothing_else() {
+    needs_a_bus!();
+    let bus = PrivateBus::start();
+    let called = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let count = std::sync::Arc::clone(&called);
+    let _service = bus.serve(&["org.example.Sound"], move |path, _, member| match (path, member) {
+        ("/a", "Introspect") => text(format!("<node>{FROB}</node>")),
+        ("/a", "Do") => {
+            count.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            text("done")
+        }
+        _ => Some(Err("not for you")),
+    });
+    let of = |path: &str, method: &str, arguments: serde_json::Value| Invocation {
+        service: "org.example.Sound".into(),
+        path: path.into(),
+        interface: "org.example.Frob".into(),
+        method: method.into(),
+        arguments: serde_json::from_value(arguments).unwrap(),
+    };
+    let at = Bus::At(bus.address.clone());
+    let call = |call: &Invocation, rehearse| introspect::invoke(&at, call, rehearse);
+    let good = of("/a", "Do", serde_json::json!(["x"]));
+    assert!(call(&good, true).unwrap().is_empty());
+    assert_eq!(called.load(std::sync::atomic::Ordering::Relaxed), 0, "it was rehearsed");
+    assert_eq!(call(&good, false).unwrap(), [serde_json::json!("done")]);
+    for (wrong, kind) in [
+        (of("/a", "Do", serde_json::json!([])), Kind::Invalid),
+        (of("/a", "Do", serde_json::json!(["x", "y"])), Kind::Invalid),
+        (of("/a", "Do", serde_json::json!([5])), Kind::Invalid),
+        (of("/a", "Other", serde_json::json!([])), Kind::NotFound),
+        (of("/a", "not a name", serde_json::json!([])), Kind::NotFound),
+        (of("x", "Do", serde_json::json!(["x"])), Kind::Invalid),
+        (of("/b", "Do", serde_json::json!(["x"])), Kind::Failed),
+        (Invocation { service: "x".into(), ..good.clone() }, Kind::Invalid),
+        (Invocation { service: "org.example.None".into(), ..good.clone() }, Kind::Failed),
+        (Invocation { interface: "org.example.Other".into(), ..good.clone() }, Kind::NotFound),
+    ] {
+        for rehearse in [true, false] {
+            let error = call(&wrong, rehearse).unwrap_err();
+            assert_eq!(error.kind(), kind, "{wrong:?}: {error}");
+        }
+    }
+    assert_eq!(called.load(std::sync::atomic::Ordering::Relaxed), 1);
 }

@@ -37,7 +37,7 @@ impl Bare {
     }
 
     fn call(&self, uid: u32, name: &str, arguments: Value) -> Result<Value, Report> {
-        let caller = Caller { uid, user: format!("user{uid}"), member: false, via: Via::Cli };
+        let caller = Caller { uid, user: format!("user{uid}"), member: false, via: Via::Cli, token: None };
         self.service.call(&caller, &Nobody, name, arguments, &Silent, None)
     }
 

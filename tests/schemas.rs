@@ -96,7 +96,7 @@ impl Bare {
     }
 
     fn call(&self, name: &str, arguments: Value) -> Value {
-        let root = Caller { uid: 0, user: "root".into(), member: false, via: Via::Cli };
+        let root = Caller { uid: 0, user: "root".into(), member: false, via: Via::Cli, token: None };
         let file = |options: &mut std::fs::OpenOptions| options.open("/dev/null").unwrap().into();
         let out = File::create(self.at("out")).unwrap().into();
         let mut options = File::options();

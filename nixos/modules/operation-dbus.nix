@@ -39,6 +39,8 @@ in
     ./operation-dbus/plugins.nix
     ./operation-dbus/snapshots.nix
     ./operation-dbus/ledger.nix
+    ./operation-dbus/search.nix
+    ./operation-dbus/chat.nix
     ./operation-dbus/templates.nix
     ./operation-dbus/containers.nix
     ./operation-dbus/numa.nix

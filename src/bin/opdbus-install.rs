@@ -71,6 +71,8 @@ fn run(arguments: Arguments) -> Result<(), Report> {
         btrfs_image: arguments.btrfs_image,
         rootfs: arguments.rootfs,
         uplink: arguments.uplink,
+        chat: arguments.chat,
+        ml: arguments.ml,
     };
     let host = Host { paths: Paths::from_env(), run: Runner::default() };
     if let Some(path) = arguments.generate_nix_config {

@@ -12,24 +12,27 @@ use serde_json::{Value, json};
 
 use super::agent::Agent;
 use super::output::{Out, TerminalProgress, finish};
-use super::{PATIENCE, answers, handed, manual, schema};
+use super::{PATIENCE, answers, handed, init_logging, manual, schema};
 use crate::dbus::{Client, Peer};
-use crate::doctor;
 use crate::engine::{Host, Lock, Progress};
 use crate::fault::{Kind, Report};
 use crate::ops::{DRY_RUN, Effect, Operation, Registry};
 use crate::paths::Paths;
 use crate::run::Runner;
 use crate::spec::{self, Extent, HostSpec};
+use crate::{doctor, mcp};
 
 /// The groups of operations, for `--help`.
-const GROUPS: [(&str, &str); 7] = [
+const GROUPS: [(&str, &str); 10] = [
     ("bridge", "The bridge"),
     ("bridge.uplink", "The uplink: a network card of the host as a port of the bridge"),
     ("container", "Containers: clones of a template with an address and grants of their own"),
     ("template", "Templates: the root file systems that containers are cloned from"),
     ("snapshot", "Snapshots of our subvolumes, of plugins and of containers"),
     ("plugin", "Plugins: what is there, what is offered, and sending them to other hosts"),
+    ("chat", "The chat page"),
+    ("token", "Tokens, by which programs ask over the chat's port"),
+    ("model", "The model by which the search knows what is meant"),
     ("ledger", "The ledger: every call, who made it, and how it ended"),
 ];
 
@@ -96,6 +99,7 @@ pub fn command() -> Command {
         root = root.subcommand(group_command(&registry, group, about));
     }
     root.subcommand(config_command())
+        .subcommand(mcp_command())
         .subcommand(schema::command())
         .subcommand(completions_command())
         .subcommand(man_command())
@@ -174,6 +178,20 @@ fn config_command() -> Command {
         )
 }
 
+fn mcp_command() -> Command {
+    Command::new("mcp")
+        .about("Serve the operations as an MCP server on standard input and output")
+        .long_about(
+            "Serve the operations as a server of the Model Context Protocol (MCP) on standard input and output, for the \
+             program that starts it: a chat with a model, an editor.\n\nIt asks the daemon as you, and may what you may. Each \
+             operation that needs no file or terminal is a tool. What destroys is confirmed first: by the program, which asks \
+             you, or else by a word that the model passes on once you agreed. Every call is in the ledger.",
+        )
+        .after_help(
+            "Examples:\n  claude mcp add host -- op-dbus mcp\n  claude mcp add web1 -- op-dbus --host admin@web1 mcp",
+        )
+}
+
 fn completions_command() -> Command {
     Command::new("completions")
         .about("Print the completion script of a shell")
@@ -204,6 +222,7 @@ pub fn main() -> ExitCode {
 fn run(matches: &ArgMatches, out: Out) -> Result<ExitCode, Report> {
     match matches.subcommand() {
         Some(("config", matches)) => config(matches, out).map(|()| ExitCode::SUCCESS),
+        Some(("mcp", matches)) => serve_mcp(matches).map(|()| ExitCode::SUCCESS),
         Some(("schema", matches)) => schema::print(matches, out).map(|()| ExitCode::SUCCESS),
         Some(("completions", matches)) => {
             if let Some(shell) = matches.get_one::<Shell>("shell") {
@@ -236,6 +255,20 @@ fn run(matches: &ArgMatches, out: Out) -> Result<ExitCode, Report> {
         }
         None => Err(Report::new(Kind::Invalid, "no command was given")),
     }
+}
+
+/// Serves whoever started this program. Standard output is the protocol's alone.
+fn serve_mcp(matches: &ArgMatches) -> Result<(), Report> {
+    init_logging();
+    let peer = matches.get_one::<Peer>("host").cloned().unwrap_or_default();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Report::new(Kind::Failed, format!("cannot start: {error}")))?;
+    let served = runtime.block_on(mcp::serve(&peer));
+    // A read of standard input that is no pipe would be waited for.
+    runtime.shutdown_background();
+    served
 }
 
 fn operation(name: &str, matches: &ArgMatches, out: Out) -> Result<ExitCode, Report> {

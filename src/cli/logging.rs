@@ -11,6 +11,9 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::ops::said;
 
+/// What is logged by default. The MCP server's SDK warns of each mistake of a client's, who is told of it already.
+const DEFAULT: &str = "warn,rmcp=error";
+
 /// What the fields of the journal begin with.
 const PREFIX: &str = "OPDBUS";
 
@@ -18,7 +21,8 @@ const PREFIX: &str = "OPDBUS";
 pub fn init_logging() {
     let stream = std::env::var("JOURNAL_STREAM").ok();
     let journal = is(stream.as_deref(), std::io::stderr()).then(journal).flatten();
-    let default = if journal.is_some() { format!("warn,{}=info", said::LOG) } else { "warn".to_owned() };
+    let default =
+        if journal.is_some() { format!("{DEFAULT},{}=info", said::LOG) } else { DEFAULT.to_owned() };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
     // Fails only where logging was started already.
     let _ = match journal {

@@ -16,6 +16,9 @@ use crate::deployment::Deployment;
 use crate::engine::Progress;
 use crate::fault::{Fault, Kind, Report};
 
+/// What the signal `Progress` has: see `Manager::progress`.
+pub(super) type Progressed = (String, String, f64, u64);
+
 /// Why the daemon could not be asked.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
@@ -93,7 +96,7 @@ impl Peer {
 
     /// As systemd's own tools do it: the other end of SSH is systemd-stdio-bridge(1), which joins the system bus as the
     /// user that SSH let in.
-    async fn connect(&self) -> Result<Connection, ClientError> {
+    pub(super) async fn connect(&self) -> Result<Connection, ClientError> {
         let Self::Host(host) = self else { return Connection::system().await.map_err(ClientError::NoBus) };
         let arguments = ["-xT", "--", host, "systemd-stdio-bridge"].map(Into::into).to_vec();
         let bridge = Transport::Unixexec(Unixexec::new("ssh".into(), None, arguments));
@@ -144,7 +147,7 @@ impl Client {
                         let ours = message.message_type() == Type::Signal
                             && header.interface().is_some_and(|i| i.as_str() == INTERFACE)
                             && header.member().is_some_and(|m| m.as_str() == "Progress");
-                        if ours && let Ok((_, text, fraction)) = message.body().deserialize::<(String, String, f64)>() {
+                        if ours && let Ok((_, text, fraction, _)) = message.body().deserialize::<Progressed>() {
                             progress.report(&text, (fraction >= 0.0).then_some(fraction));
                         }
                     }
@@ -182,7 +185,7 @@ impl Client {
 }
 
 /// The report that came as an error, or one about the bus.
-fn report_of(error: zbus::Error) -> Report {
+pub(super) fn report_of(error: zbus::Error) -> Report {
     if let zbus::Error::MethodError(name, text, _) = &error {
         if name.starts_with(ERROR_PREFIX)
             && let Some(report) = text.as_deref().and_then(|text| serde_json::from_str(text).ok())

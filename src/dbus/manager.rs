@@ -4,6 +4,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use futures_util::StreamExt;
+use serde_json::json;
 use zbus::message::Header;
 use zbus::names::UniqueName;
 use zbus::object_server::SignalEmitter;
@@ -15,7 +16,9 @@ use super::{BUS_NAME, INTERFACE, OBJECT};
 use crate::engine::Progress;
 use crate::fault::{Kind, Report};
 use crate::ledger::Via;
-use crate::ops::{Caller, DRY_RUN, Effect, Service, Streams};
+use crate::ops::{Caller, DRY_RUN, Effect, Nobody, Service, Streams};
+use crate::paths::Paths;
+use crate::tokens::{self, Minted, TokenError};
 
 /// An error as it goes over the bus: its name says the kind, its message is the report as JSON, so that
 /// nothing of it is lost on the way.
@@ -67,11 +70,13 @@ struct Signalled {
     runtime: tokio::runtime::Handle,
     caller: UniqueName<'static>,
     operation: String,
+    /// Which of the caller's calls it is, where that has several at once.
+    tag: u64,
 }
 
 impl Progress for Signalled {
     fn report(&self, message: &str, fraction: Option<f64>) {
-        let body = (self.operation.as_str(), message, fraction.unwrap_or(-1.0));
+        let body = (self.operation.as_str(), message, fraction.unwrap_or(-1.0), self.tag);
         let sent = self.connection.emit_signal(Some(&self.caller), OBJECT, INTERFACE, "Progress", &body);
         // A caller that went away gets no progress; the operation goes on.
         if let Err(error) = self.runtime.block_on(sent) {
@@ -80,16 +85,32 @@ impl Progress for Signalled {
     }
 }
 
+/// By what it is known who calls.
+enum Known {
+    /// By the bus.
+    User,
+    /// By a token, at this door.
+    Token(String, Via),
+}
+
+/// A call as it came over the bus.
+struct Asked<'m> {
+    header: &'m Header<'m>,
+    connection: &'m Connection,
+    emitter: &'m SignalEmitter<'m>,
+    tag: u64,
+    operation: String,
+    arguments: String,
+}
+
 impl Manager {
     async fn run(
         &self,
-        header: &Header<'_>,
-        connection: &Connection,
-        emitter: &SignalEmitter<'_>,
-        operation: String,
-        arguments: &str,
+        asked: Asked<'_>,
+        known: Known,
         streams: Option<Streams>,
     ) -> Result<String, BusError> {
+        let Asked { header, connection, emitter, tag, operation, arguments } = asked;
         let sender =
             header.sender().ok_or_else(|| Report::new(Kind::Denied, "the call has no sender"))?.to_owned();
         let bus = fdo::DBusProxy::new(connection).await?;
@@ -101,8 +122,7 @@ impl Manager {
         let arguments = if arguments.trim().is_empty() {
             serde_json::Value::Null
         } else {
-            serde_json::from_str(arguments)
-                .unwrap_or_else(|_| serde_json::Value::String(arguments.to_owned()))
+            serde_json::from_str(&arguments).unwrap_or(serde_json::Value::String(arguments))
         };
         let service = Arc::clone(&self.service);
         let progress = Signalled {
@@ -110,14 +130,22 @@ impl Manager {
             runtime: tokio::runtime::Handle::current(),
             caller: sender,
             operation: operation.clone(),
+            tag,
         };
         let authority = Polkit::about(header, connection);
         let name = operation.clone();
         let target = arguments["name"].as_str().unwrap_or_default().to_owned();
         let rehearsed = arguments[DRY_RUN] == true;
-        let answer = tokio::task::spawn_blocking(move || {
-            let caller = Caller::from_uid(uid, Via::Dbus);
-            service.call(&caller, &authority, &name, arguments, &progress, streams)
+        let answer = tokio::task::spawn_blocking(move || match known {
+            Known::User => {
+                let caller = Caller::from_uid(uid, Via::Dbus);
+                service.call(&caller, &authority, &name, arguments, &progress, streams)
+            }
+            // polkit is not asked: it would be about the program that has the token.
+            Known::Token(secret, via) => {
+                let caller = Caller::from_token(tokens::check(service.paths(), &secret)?, via);
+                service.call(&caller, &Nobody, &name, arguments, &progress, streams)
+            }
         })
         .await
         .map_err(|e| Report::new(Kind::Failed, format!("{operation} ended unexpectedly: {e}")))??;
@@ -127,6 +155,19 @@ impl Manager {
         serde_json::to_string(&answer).map_err(|e| {
             Report::new(Kind::Failed, format!("cannot encode the answer of {operation}: {e}")).into()
         })
+    }
+}
+
+impl Manager {
+    async fn with_tokens(
+        &self,
+        f: impl FnOnce(&Paths) -> Result<serde_json::Value, TokenError> + Send + 'static,
+    ) -> Result<String, BusError> {
+        let service = Arc::clone(&self.service);
+        let done = tokio::task::spawn_blocking(move || f(service.paths()).map_err(Report::from)).await;
+        let answer =
+            done.map_err(|e| Report::new(Kind::Failed, format!("the tokens were not looked at: {e}")))??;
+        Ok(answer.to_string())
     }
 }
 
@@ -141,7 +182,50 @@ impl Manager {
         operation: String,
         arguments: String,
     ) -> Result<String, BusError> {
-        self.run(&header, connection, &emitter, operation, &arguments, None).await
+        let asked = Asked { header: &header, connection, emitter: &emitter, tag: 0, operation, arguments };
+        self.run(asked, Known::User, None).await
+    }
+
+    /// Calls an operation as the user of a token: at the door `chat` or `mcp`, with a number of the caller's own by which
+    /// it tells the progress of this call from that of others.
+    #[allow(clippy::too_many_arguments, reason = "three of them are zbus's own")]
+    async fn call_with_token(
+        &self,
+        #[zbus(header)] header: Header<'_>,
+        #[zbus(connection)] connection: &Connection,
+        #[zbus(signal_emitter)] emitter: SignalEmitter<'_>,
+        token: String,
+        door: String,
+        tag: u64,
+        operation: String,
+        arguments: String,
+    ) -> Result<String, BusError> {
+        let via = match door.as_str() {
+            "chat" => Via::Chat,
+            "mcp" => Via::Mcp,
+            _ => return Err(Report::new(Kind::Invalid, "the door is \"chat\" or \"mcp\"").into()),
+        };
+        let asked = Asked { header: &header, connection, emitter: &emitter, tag, operation, arguments };
+        self.run(asked, Known::Token(token, via), None).await
+    }
+
+    /// Signs in by a link's secret or a token: `{"secret", "token"}`, the secret that of the session.
+    async fn sign_in(&self, secret: String) -> Result<String, BusError> {
+        self.with_tokens(move |paths| {
+            let Minted { secret, token } = tokens::redeem(paths, &secret)?;
+            Ok(json!({ "secret": secret, "token": token }))
+        })
+        .await
+    }
+
+    /// Ends a session.
+    async fn sign_out(&self, secret: String) -> Result<String, BusError> {
+        self.with_tokens(move |paths| tokens::end(paths, &secret).map(|()| json!({}))).await
+    }
+
+    /// The token of a secret that operations can be called by.
+    async fn session(&self, secret: String) -> Result<String, BusError> {
+        self.with_tokens(move |paths| tokens::check(paths, &secret).map(|token| json!(token))).await
     }
 
     /// Calls an operation that works on the caller's own standard input, output and error.
@@ -158,7 +242,8 @@ impl Manager {
         stderr: zbus::OwnedFd,
     ) -> Result<String, BusError> {
         let streams: Streams = [stdin, stdout, stderr].map(OwnedFd::from);
-        self.run(&header, connection, &emitter, operation, &arguments, Some(streams)).await
+        let asked = Asked { header: &header, connection, emitter: &emitter, tag: 0, operation, arguments };
+        self.run(asked, Known::User, Some(streams)).await
     }
 
     /// All operations, with the JSON Schemas of their arguments and answers, as a JSON array.
@@ -175,13 +260,14 @@ impl Manager {
     }
 
     /// An operation is on its way: its name, what it is doing, how far it is from 0 to 1 (-1 where that
-    /// is not known). Sent to the caller alone.
+    /// is not known), and the number that the caller gave the call. Sent to the caller alone.
     #[zbus(signal)]
     async fn progress(
         emitter: &SignalEmitter<'_>,
         operation: &str,
         message: &str,
         fraction: f64,
+        tag: u64,
     ) -> zbus::Result<()>;
 
     /// An operation that changes something has ended well: its name and what it was done to.

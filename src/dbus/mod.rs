@@ -3,9 +3,11 @@
 mod client;
 mod manager;
 pub mod polkit;
+mod voice;
 
 pub use client::{Client, ClientError, Peer};
 pub use manager::{Manager, ended, serve};
+pub use voice::{Changed, Daemon, Step, Voice};
 
 /// The bus name.
 pub const BUS_NAME: &str = "org.opdbus1";

@@ -42,6 +42,10 @@ pub struct Request {
     pub rootfs: Option<PathBuf>,
     /// A network card to become a port of the bridge.
     pub uplink: Option<String>,
+    /// Whether the chat is served.
+    pub chat: bool,
+    /// Whether the search knows what is meant.
+    pub ml: bool,
 }
 
 /// How a step ended.
@@ -119,17 +123,11 @@ impl<'a> Installer<'a> {
         (1..=STEPS)
             .map(|number| {
                 let step = steps::step(number);
-                let changes = match &step.work {
-                    steps::Work::Later(why) => {
-                        return Ok(outcome(
-                            number,
-                            step.title,
-                            StepResult::NotEnabled { why: (*why).to_owned() },
-                        ));
-                    }
-                    work => steps::planned(work, self, &cx)?,
+                let result = match step.work.not_enabled(&self.spec) {
+                    Some(why) => StepResult::NotEnabled { why: why.to_owned() },
+                    None => result(steps::planned(&step.work, self, &cx)?),
                 };
-                Ok(outcome(number, step.title, result(changes)))
+                Ok(outcome(number, step.title, result))
             })
             .collect()
     }
@@ -157,9 +155,9 @@ impl<'a> Installer<'a> {
         for number in 1..=STEPS {
             let step = steps::step(number);
             watcher.begins(number, step.title);
-            let result = match &step.work {
-                steps::Work::Later(why) => StepResult::NotEnabled { why: (*why).to_owned() },
-                work => result(steps::apply(work, self)?),
+            let result = match step.work.not_enabled(&self.spec) {
+                Some(why) => StepResult::NotEnabled { why: why.to_owned() },
+                None => result(steps::apply(&step.work, self)?),
             };
             let outcome = outcome(number, step.title, result);
             watcher.ended(&outcome);
@@ -352,6 +350,8 @@ fn initial_spec(request: &Request) -> Result<HostSpec, Report> {
     if request.uplink.is_some() {
         spec.ovs.uplink.clone_from(&request.uplink);
     }
+    spec.mcp.enable |= request.chat;
+    spec.ml.enable |= request.ml;
     spec::check(&spec)?;
     Ok(spec)
 }
@@ -385,6 +385,14 @@ fn refuse_contradictions(request: &Request, spec: &HostSpec, path: &std::path::P
     {
         return contradiction("--btrfs-image", size.to_string(), "no image".into());
     }
+    for (asked, flag, there, field) in [
+        (request.chat, "--chat", spec.mcp.enable, "mcp.enable"),
+        (request.ml, "--ml", spec.ml.enable, "ml.enable"),
+    ] {
+        if asked && !there {
+            return contradiction(flag, String::new(), format!("{field} is false"));
+        }
+    }
     Ok(())
 }
 
@@ -396,9 +404,13 @@ mod tests {
     fn there_are_thirteen_steps_and_what_comes_later_is_never_work() {
         let titles: std::collections::BTreeSet<&str> = (1..=STEPS).map(|n| steps::step(n).title).collect();
         assert_eq!(titles.len(), STEPS);
-        for later in [4, 6, 11] {
-            assert!(matches!(steps::step(later).work, steps::Work::Later(_)), "step {later}");
-        }
+        let mut spec = HostSpec::default();
+        let later = |spec: &HostSpec| -> Vec<usize> {
+            (1..=STEPS).filter(|n| steps::step(*n).work.not_enabled(spec).is_some()).collect()
+        };
+        assert_eq!(later(&spec), [4, 6, 11]);
+        spec.mcp.enable = true;
+        assert_eq!(later(&spec), [4, 6]);
     }
 
     #[test]

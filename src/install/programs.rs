@@ -12,7 +12,8 @@ use crate::storage::place::{make_directories, remove_made};
 const TAG: &str = "installer";
 
 /// The programs that are installed.
-pub const PROGRAMS: [&str; 12] = [
+pub const PROGRAMS: [&str; 14] = [
+    "mcp-chat",
     "op-dbus",
     "opdbusd",
     "opdbus-bridge",
@@ -21,6 +22,7 @@ pub const PROGRAMS: [&str; 12] = [
     "opdbus-install",
     "opdbus-ledger",
     "opdbus-plugin",
+    "opdbus-search",
     "opdbus-snapshot",
     "opdbus-storage",
     "opdbus-template",
@@ -199,7 +201,7 @@ mod tests {
         let from = tempfile::tempdir().unwrap();
         let to = tempfile::tempdir().unwrap();
         let error = planned(Some(from.path()), to.path()).unwrap_err();
-        assert!(error.message.contains("op-dbus"), "{error}");
+        assert!(error.message.contains(PROGRAMS[0]), "{error}");
         for program in PROGRAMS {
             std::fs::write(from.path().join(program), program).unwrap();
         }

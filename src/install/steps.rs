@@ -13,7 +13,7 @@ use crate::files;
 use crate::ledger::key;
 use crate::run::Invocation;
 use crate::snapshots::{self, Order, Reason};
-use crate::spec::{self, Subject};
+use crate::spec::{self, HostSpec, Subject};
 
 /// What a step does.
 pub(super) enum Work {
@@ -27,10 +27,23 @@ pub(super) enum Work {
     Programs,
     /// Keeps what is there, for `op-dbus drift`, and takes the first snapshots.
     State,
+    /// Has the chat listen.
+    Chat,
     /// Marks the installation as complete.
     Mark,
     /// Nothing yet, and says why.
     Later(&'static str),
+}
+
+impl Work {
+    /// Why a step does nothing on this host, where it does not.
+    pub(super) fn not_enabled(&self, spec: &HostSpec) -> Option<&'static str> {
+        match self {
+            Self::Later(why) => Some(why),
+            Self::Chat if !spec.mcp.enable => Some("the host spec does not ask for it (mcp.enable, --chat)"),
+            _ => None,
+        }
+    }
 }
 
 /// A step.
@@ -53,7 +66,7 @@ pub(super) fn step(number: usize) -> Step {
         8 => ("Sockets", Work::Components(&["sockets"])),
         9 => ("Plugins", Work::Components(&["plugins"])),
         10 => ("Programs, services and declared containers", Work::Programs),
-        11 => ("Chat server", Work::Later("the chat server is not part of this version")),
+        11 => ("Chat server", Work::Chat),
         12 => ("Introspection", Work::State),
         _ => ("Upgrade mode", Work::Mark),
     };
@@ -115,7 +128,8 @@ pub(super) fn planned(
             .filter(|(path, _)| !path.exists())
             .map(|(path, _)| change(Action::Create, format!("file {}", path.display()), ""))
             .collect()),
-        Work::Later(_) => Ok(Vec::new()),
+        // Its socket is one of the units.
+        Work::Chat | Work::Later(_) => Ok(Vec::new()),
     }
 }
 
@@ -176,8 +190,23 @@ pub(super) fn apply(work: &Work, installer: &mut Installer<'_>) -> Result<Vec<Pl
             }
             Ok(changes)
         }
+        Work::Chat => {
+            listen(installer)?;
+            Ok(Vec::new())
+        }
         Work::Later(_) => Ok(Vec::new()),
     }
+}
+
+/// Has the chat listen, and sees that it answers.
+fn listen(installer: &Installer<'_>) -> Result<(), Report> {
+    let run = &installer.host.run;
+    run.run(&Invocation::new("systemctl").args(["start", "mcp-chat.socket"]))?;
+    let (address, origin) = (installer.spec.mcp.listen(), installer.spec.mcp.origin());
+    std::net::TcpStream::connect(&address).map(drop).map_err(|error| {
+        Report::new(Kind::Failed, format!("the chat does not listen on {address}: {error}"))
+            .with_next(format!("systemctl status mcp-chat.socket; it should be at {origin}/chat.html"))
+    })
 }
 
 /// The components of the step that makes the ledger.
@@ -267,7 +296,15 @@ fn services(installer: &Installer<'_>, changes: &[PlannedChange]) -> Result<(), 
         "opdbus.socket",
         "opdbus-snapshots.timer",
         "opdbus-checkpoint.timer",
+        "opdbus-search.socket",
     ])?;
+    if names("/mcp-chat") || names("/mcp-chat.service") {
+        systemctl(&["stop", "mcp-chat.service"])?;
+    }
+    if names("/opdbus-search") || names("/opdbus-search.service") {
+        // It is started again when it is asked.
+        systemctl(&["stop", "opdbus-search.service"])?;
+    }
     if names("/opdbusd") || names("/opdbus.service") {
         systemctl(&["restart", "opdbus.service"])?;
     } else {

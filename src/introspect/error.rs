@@ -37,6 +37,32 @@ pub enum IntrospectError {
         /// Why.
         why: String,
     },
+    /// The object has no such method.
+    #[error("{object} of {service} has no method {method}")]
+    NoMethod {
+        /// The object.
+        object: String,
+        /// The service.
+        service: String,
+        /// The interface and the method.
+        method: String,
+    },
+    /// The arguments are not what the method takes.
+    #[error("the arguments of {method} are wrong: {why}")]
+    Arguments {
+        /// The method.
+        method: String,
+        /// Why.
+        why: String,
+    },
+    /// The service, or the bus, refused a call, or did not answer.
+    #[error("{what} failed: {why}")]
+    Called {
+        /// What was called.
+        what: String,
+        /// Why.
+        why: String,
+    },
     /// The event loop could not be started.
     #[error("cannot ask the bus")]
     Runtime(#[source] std::io::Error),
@@ -46,9 +72,9 @@ impl Fault for IntrospectError {
     fn kind(&self) -> Kind {
         match self {
             Self::Bus(_) | Self::Slow(_) | Self::Asleep { .. } => Kind::Unavailable,
-            Self::BadName(_) | Self::BadPath(_) => Kind::Invalid,
-            Self::Absent { .. } => Kind::NotFound,
-            Self::Start { .. } | Self::Runtime(_) => Kind::Failed,
+            Self::BadName(_) | Self::BadPath(_) | Self::Arguments { .. } => Kind::Invalid,
+            Self::Absent { .. } | Self::NoMethod { .. } => Kind::NotFound,
+            Self::Start { .. } | Self::Called { .. } | Self::Runtime(_) => Kind::Failed,
         }
     }
 
@@ -63,7 +89,13 @@ impl Fault for IntrospectError {
             Self::BadPath(_) => Some("one begins with /: /org/freedesktop/login1".into()),
             Self::Asleep { .. } => Some("--activate starts it".into()),
             Self::Start { name, .. } => Some(format!("`journalctl --boot --grep {name}` may say more")),
-            Self::Runtime(_) => None,
+            Self::NoMethod { object, service, .. } => {
+                Some(format!("`op-dbus introspect {service} {object}` shows those it has"))
+            }
+            Self::Arguments { .. } => {
+                Some("`op-dbus introspect SERVICE PATH` shows the types of its arguments".into())
+            }
+            Self::Called { .. } | Self::Runtime(_) => None,
         }
     }
 }

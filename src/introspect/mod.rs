@@ -8,6 +8,8 @@ mod cache;
 mod error;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzzing;
+mod given;
+mod invoke;
 mod model;
 pub mod text;
 mod values;
@@ -26,6 +28,7 @@ use zbus::{Connection, ObjectPath};
 pub use bus::{Bus, names};
 pub use cache::Cache;
 pub use error::IntrospectError;
+pub use invoke::{Invocation, invoke};
 pub use model::{Access, Argument, Identity, Interface, Interfaces, Method, Name, Object, Property, Service};
 pub use xml::{Described, read};
 

@@ -35,10 +35,14 @@ pub enum Via {
     Installer,
     /// A helper program or a unit.
     Helper,
+    /// The chat.
+    Chat,
+    /// A program that speaks MCP.
+    Mcp,
 }
 
 impl Via {
-    /// As it is recorded: `dbus`, `socket`, `cli`, `installer` or `helper`.
+    /// As it is recorded: `dbus`, `socket`, `cli`, `installer`, `helper`, `chat` or `mcp`.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -47,6 +51,8 @@ impl Via {
             Self::Cli => "cli",
             Self::Installer => "installer",
             Self::Helper => "helper",
+            Self::Chat => "chat",
+            Self::Mcp => "mcp",
         }
     }
 }

@@ -114,6 +114,12 @@ impl Op for Introspect {
     const SUMMARY: &'static str = "Show the objects of a service on the system bus, and their interfaces";
     const HELP: &'static str = "A service that does not run is not started, unless asked for. What could not be looked at is an\nentry with its error; what a limit left out is said to be left out. Ends with status 1 where a\nservice that was named said nothing.";
     const EFFECT: Effect = Effect::Read;
+    const PHRASES: &'static [&'static str] = &[
+        "introspect [the] [service] {service: bus-name} [[at] {path: object-path}]",
+        "introspect (all [the] services|everything [on the [system] bus]) {all=true}",
+        "<which> objects does [the] [service] {service: bus-name} have",
+        "<show> [the] interfaces of [the] [service] {service: bus-name} {interfaces=true}",
+    ];
     type Args = Wanted;
     type Answer = Found;
 
@@ -138,6 +144,10 @@ impl Op for Values {
     const EFFECT: Effect = Effect::Read;
     // The daemon is root, and services show root more than others.
     const PRIVILEGE: Privilege = Privilege::Admin;
+    const PHRASES: &'static [&'static str] = &[
+        "introspect [the] [service] {service: bus-name} [[at] {path: object-path}] (with|and show) [the|its] values",
+        "<show> [the] [property] values of [all [its] properties of] [the] [service] {service: bus-name}",
+    ];
     type Args = Wanted;
     type Answer = Found;
 

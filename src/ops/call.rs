@@ -15,7 +15,8 @@ use crate::engine::{self, Context, Host, Lock, Progress};
 use crate::fault::{Kind, Report};
 use crate::ledger::{self, Ledger, NewEntry, Outcome};
 use crate::metrics::{self, Metrics};
-use crate::paths::Tree;
+use crate::paths::{Paths, Tree};
+use crate::search::wire;
 use crate::spec::{self, HostSpec};
 use crate::storage::subvolume;
 
@@ -135,6 +136,12 @@ impl Service {
     #[must_use]
     pub fn counters(&self) -> Arc<Metrics> {
         Arc::clone(&self.metrics)
+    }
+
+    /// Where things lie on the host.
+    #[must_use]
+    pub fn paths(&self) -> &Paths {
+        &self.host.paths
     }
 
     /// The registry.
@@ -268,8 +275,8 @@ impl Service {
             Some(directory) => subvolume::sync_all(&[&[directory.as_path()], with].concat()),
             None => Ok(()),
         };
-        let ledger = match self.ledger() {
-            Ok(Some(ledger)) => ledger,
+        let (ledger, embedded) = match self.ledger() {
+            Ok(Some(opened)) => opened,
             none => {
                 commit(&[])?;
                 return none.map(|_| Recorded::Nowhere);
@@ -288,6 +295,9 @@ impl Service {
             duration: ended.took,
             deployment: Deployment::read(&self.host.paths.etc),
         });
+        if let Some(token) = &caller.token {
+            entry.metadata.insert("token".into(), token.name.clone().into());
+        }
         if right == Some(Right::Granted) {
             entry.metadata.insert("authorised_by".into(), "polkit".into());
         }
@@ -306,18 +316,22 @@ impl Service {
             }
             _ => ledger.append(&entry)?,
         };
+        if embedded {
+            wire::ring(&self.host.paths.run);
+        }
         Ok(Recorded::As(appended.id))
     }
 
-    /// The ledger, opened once; `None` on a host where none was made yet, whose first entry `ledger.init` will be.
-    fn ledger(&self) -> Result<Option<Arc<Ledger>>, Report> {
+    /// The ledger, opened once, and whether its entries are embedded; `None` on a host where none was made yet, whose
+    /// first entry `ledger.init` will be.
+    fn ledger(&self) -> Result<Option<(Arc<Ledger>, bool)>, Report> {
         let Ok(mut open) = self.ledger.lock() else {
             return Err(Report::new(Kind::Failed, "an earlier call ended while it opened the ledger"));
         };
-        let path = match (spec::load(&self.host.paths.config()), &*open) {
-            (Ok(spec), _) => Tree::new(&spec.btrfs.base_path).ledger(),
+        let (path, embedded) = match (spec::load(&self.host.paths.config()), &*open) {
+            (Ok(spec), _) => (Tree::new(&spec.btrfs.base_path).ledger(), spec.ml.enable),
             // While the host spec is damaged, the ledger is where it was.
-            (Err(_), Some((there, _))) => there.clone(),
+            (Err(_), Some((there, _))) => (there.clone(), false),
             (Err(error), None) => return Err(error.into()),
         };
         if !path.exists() {
@@ -325,11 +339,11 @@ impl Service {
             return Ok(None);
         }
         match &*open {
-            Some((there, ledger)) if *there == path => Ok(Some(Arc::clone(ledger))),
+            Some((there, ledger)) if *there == path => Ok(Some((Arc::clone(ledger), embedded))),
             _ => {
                 let ledger = Arc::new(Ledger::open(&path)?);
                 *open = Some((path, Arc::clone(&ledger)));
-                Ok(Some(ledger))
+                Ok(Some((ledger, embedded)))
             }
         }
     }
@@ -347,6 +361,18 @@ fn authorise(
     }
     if authority.grants(operation.name, target) {
         return Ok(Right::Granted);
+    }
+    if let Some(token) = &caller.token
+        && (Caller { token: None, ..caller.clone() }).may(operation.privilege)
+    {
+        return Err(Report::new(
+            Kind::Denied,
+            format!(
+                "{} may call {}, but not by this token, whose role is {}",
+                caller.user, operation.name, token.role
+            ),
+        )
+        .with_next("sign in with a role that may: op-dbus chat open --role, op-dbus token create --role"));
     }
     let (who, next) = match operation.privilege {
         Privilege::Read | Privilege::Operate => {
@@ -418,7 +444,8 @@ mod tests {
     #[test]
     fn a_grant_is_for_its_operation_and_target_alone_and_what_one_may_is_not_asked_for() {
         let registry = Registry::default();
-        let stranger = Caller { uid: 1000, user: "alice".into(), member: false, via: ledger::Via::Dbus };
+        let stranger =
+            Caller { uid: 1000, user: "alice".into(), member: false, via: ledger::Via::Dbus, token: None };
         let may = |caller: &Caller, authority: &dyn Authority, operation: &str, target: &str| {
             authorise(caller, authority, registry.find(operation).unwrap(), target, Deployment::Traditional)
         };

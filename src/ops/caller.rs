@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::registry::Privilege;
 use crate::ledger::Via;
 pub use crate::sockets::GROUP;
+use crate::tokens::{Role, Token};
 
 /// Who asks.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -20,6 +21,8 @@ pub struct Caller {
     pub member: bool,
     /// The way the call came in.
     pub via: Via,
+    /// The token by which the user is known, where the kernel does not say who calls.
+    pub token: Option<Token>,
 }
 
 impl Caller {
@@ -29,7 +32,14 @@ impl Caller {
         let user = User::from_uid(Uid::from_raw(uid)).ok().flatten();
         let member = user.as_ref().is_some_and(is_member);
         let name = user.map_or_else(|| format!("uid {uid}"), |u| u.name);
-        Self { uid, user: name, member, via }
+        Self { uid, user: name, member, via, token: None }
+    }
+
+    /// The user of a token that was checked: with what they may on this host now, and no more than its role.
+    #[must_use]
+    pub fn from_token(token: Token, via: Via) -> Self {
+        let user = Self::from_uid(token.uid, via);
+        Self { token: Some(token), ..user }
     }
 
     /// The user this program runs as.
@@ -47,6 +57,14 @@ impl Caller {
     /// Whether the caller has a privilege.
     #[must_use]
     pub fn may(&self, privilege: Privilege) -> bool {
+        let role = match privilege {
+            Privilege::Read => Role::Read,
+            Privilege::Operate => Role::Operate,
+            Privilege::Admin => Role::Admin,
+        };
+        if self.token.as_ref().is_some_and(|token| token.role < role) {
+            return false;
+        }
         match privilege {
             Privilege::Read | Privilege::Operate => self.uid == 0 || self.member,
             Privilege::Admin => self.uid == 0,
@@ -89,9 +107,10 @@ fn is_member(user: &User) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tokens::Kind;
 
     fn caller(uid: u32, member: bool) -> Caller {
-        Caller { uid, user: "x".into(), member, via: Via::Dbus }
+        Caller { uid, user: "x".into(), member, via: Via::Dbus, token: None }
     }
 
     #[test]
@@ -101,6 +120,28 @@ mod tests {
         assert!(caller(1000, true).may(Privilege::Operate));
         assert!(!caller(1000, true).may(Privilege::Admin));
         assert!(caller(0, false).may(Privilege::Admin) && caller(0, false).may(Privilege::Operate));
+    }
+
+    #[test]
+    fn a_token_takes_from_what_its_user_may_and_adds_nothing() {
+        let with = |uid, member, role| {
+            let token = Token {
+                kind: Kind::Named,
+                name: "x".into(),
+                uid,
+                user: "x".into(),
+                role,
+                created: 0,
+                expires: i64::MAX,
+            };
+            let caller = Caller { token: Some(token), ..caller(uid, member) };
+            [Privilege::Read, Privilege::Operate, Privilege::Admin].map(|privilege| caller.may(privilege))
+        };
+        assert_eq!(with(0, false, Role::Read), [true, false, false]);
+        assert_eq!(with(0, false, Role::Operate), [true, true, false]);
+        assert_eq!(with(0, false, Role::Admin), [true, true, true]);
+        assert_eq!(with(1000, true, Role::Admin), [true, true, false]);
+        assert_eq!(with(1000, false, Role::Admin), [false, false, false], "who left the group");
     }
 
     #[test]

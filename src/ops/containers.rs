@@ -229,6 +229,26 @@ impl Op for Create {
     const HELP: &'static str = "Examples:\n  op-dbus container create db-01 --service 5432\n  op-dbus container create web-01 --connect db-01\n\nInside web-01, db-01's service is then at\n/var/lib/op-dbus/sockets/containers/db-01/db-01.sock and at db-01's address.";
     const EFFECT: Effect = Effect::Change;
     const REHEARSES: bool = true;
+    const PHRASES: &'static [&'static str] = &[
+        "<create> [a|an|another] [new] [debian {template=debian-base}] <container> [<named>] {name}",
+        "I (need|want) [a|an|another] [new] [debian {template=debian-base}] <container> <named> {name}",
+        "new <container> [<named>] {name}",
+        "<container> create {name}",
+        "+ (from|using|with) [the] template {template}",
+        "+ [with|using] {network} (networking|network)",
+        "+ (with|using|on|over) [the] (mesh|netmaker|netmaker mesh) [networking|network] {network=mesh}",
+        "+ (connected to|(that|which) can reach) {connect, …}",
+        "+ [with] [a|its] service (on|at) [port] {service}",
+        "+ offering [a] service [on|at|on port] {service}",
+        "+ [with] {cores} (core|cores|cpu|cpus)",
+        "+ [with] {memory: mebibytes} [of] (memory|ram)",
+        "+ [with] {swap: mebibytes} [of] swap",
+        "+ ([with] no|without) swap {swap=0}",
+        "+ [with] [the] [ip] address {address: ipv4}",
+        "+ with nesting {nesting=true}",
+        "+ (without starting it|(do not|don't) start it [yet]) {noStart=true}",
+        "+ without autostart {noAutostart=true}",
+    ];
     type Args = CreateArgs;
     type Answer = Shown;
 
@@ -332,6 +352,15 @@ impl Op for List {
     const NAME: &'static str = "container.list";
     const SUMMARY: &'static str = "List the containers of this host";
     const EFFECT: Effect = Effect::Read;
+    const PHRASES: &'static [&'static str] = &[
+        "(list|give me a list of) [all] [of] [the] <containers>",
+        "<containers>",
+        "<container> (ls|list)",
+        "(show [me]|display) [the] <containers>",
+        "<which> <containers> are (there|running|stopped)",
+        "<which> <containers> do we have [on <this host>]",
+        "how many <containers> are there",
+    ];
     type Args = NoArgs;
     type Answer = Vec<Shown>;
 
@@ -376,6 +405,16 @@ impl Op for Show {
     const NAME: &'static str = "container.show";
     const SUMMARY: &'static str = "Show one container";
     const EFFECT: Effect = Effect::Read;
+    const PHRASES: &'static [&'static str] = &[
+        "<show> <this container>",
+        "<container> show {name}",
+        "[<what is>] [the] status of <this container>",
+        "is <this container> (up|running|stopped)",
+        "<what is> the (address|ip|ip address) of <this container>",
+        "how much memory does <this container> have",
+        "<show> [the] details of <this container>",
+        "<which> template was <this container> made from",
+    ];
     type Args = Named;
     type Answer = Shown;
 
@@ -402,6 +441,8 @@ impl Op for Start {
     const SUMMARY: &'static str = "Start a container";
     const EFFECT: Effect = Effect::Change;
     const REHEARSES: bool = true;
+    const PHRASES: &'static [&'static str] =
+        &["(start|boot|bring up) <this container>", "<container> start {name}"];
     type Args = Named;
     type Answer = Done;
 
@@ -431,6 +472,8 @@ impl Op for Stop {
     const SUMMARY: &'static str = "Stop a container";
     const EFFECT: Effect = Effect::Change;
     const REHEARSES: bool = true;
+    const PHRASES: &'static [&'static str] =
+        &["(stop|shut down|shutdown|halt) <this container>", "<container> stop {name}"];
     type Args = Named;
     type Answer = Done;
 
@@ -473,6 +516,12 @@ impl Op for Delete {
     const HELP: &'static str = "There is no way back. A container that the host spec declares is refused: remove\nthe declaration first.";
     const EFFECT: Effect = Effect::Destroy;
     const REHEARSES: bool = true;
+    const PHRASES: &'static [&'static str] = &[
+        "<delete> <this container>",
+        "force <delete> <this container> {force=true}",
+        "<container> (delete|rm) {name}",
+        "+ with force {force=true}",
+    ];
     type Args = DeleteArgs;
     type Answer = Done;
 
@@ -605,6 +654,14 @@ impl Op for Logs {
     const NAME: &'static str = "container.logs";
     const SUMMARY: &'static str = "Show the end of a container's console or journal";
     const EFFECT: Effect = Effect::Read;
+    const PHRASES: &'static [&'static str] = &[
+        "<log> = log|logs",
+        "<show> [the] [last {lines} lines of [the]] [console] <log> of <this container>",
+        "<show> [the] [last {lines} lines of [the]] journal of <this container> {journal=true}",
+        "[<show> [the]] [last {lines} lines of] {evident name} 's ([console] <log>|journal {journal=true})",
+        "<log> {evident name}",
+        "what does the [console] <log> of <this container> say",
+    ];
     type Args = LogsArgs;
     type Answer = Lines;
 

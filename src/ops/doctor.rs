@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::call::Call;
-use super::registry::{Effect, Op, Privilege};
+use super::registry::{Choices, Effect, Op, Privilege};
 use crate::doctor::{self, Diagnosis};
 use crate::fault::Report;
 
@@ -33,6 +33,18 @@ impl Op for Look {
     const SUMMARY: &'static str = "Check that this host is well, and say what mends what is not";
     const HELP: &'static str = "Ends with status 1 where there is a problem; warnings are none. Root is answered without\nthe daemon where that does not run.";
     const EFFECT: Effect = Effect::Read;
+    const PHRASES: &'static [&'static str] = &[
+        "doctor",
+        "run the doctor",
+        "is <this host> (healthy|ok|okay|well|fine)",
+        "check <this host>",
+        "[run a] health check",
+        "<what is> wrong with <this host>",
+        "check [the] {checks, …}",
+        "doctor {checks, …}",
+        "run the doctor on [the] {checks, …}",
+    ];
+    const CHOICES: &'static [(&'static str, Choices)] = &[("checks", doctor::ids)];
     type Args = Checks;
     type Answer = Diagnosis;
 
@@ -55,6 +67,13 @@ impl Op for Fix {
     const SUMMARY: &'static str = "Check that this host is well, and mend what `apply` mends";
     const EFFECT: Effect = Effect::Change;
     const PRIVILEGE: Privilege = Privilege::Admin;
+    const PHRASES: &'static [&'static str] = &[
+        "(fix|repair|mend) <this host>",
+        "doctor (fix|--fix)",
+        "run the doctor and fix what it finds",
+        "(fix|repair|mend) [the] {checks, …}",
+    ];
+    const CHOICES: &'static [(&'static str, Choices)] = &[("checks", doctor::ids)];
     type Args = Checks;
     type Answer = Diagnosis;
 

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::call::Call;
-use super::registry::{Effect, Op, Privilege};
+use super::registry::{Choices, Effect, Op, Privilege};
 use super::services;
 use crate::engine::{self, Outcome, PlannedChange};
 use crate::fault::{Kind, Report};
@@ -43,6 +43,16 @@ impl Op for Plan {
     const NAME: &'static str = "plan";
     const SUMMARY: &'static str = "Show what `apply` would change, and change nothing";
     const EFFECT: Effect = Effect::Read;
+    const PHRASES: &'static [&'static str] = &[
+        "plan",
+        "<show> [the] plan",
+        "what would apply (do|change)",
+        "<show> what apply would (do|change)",
+        "what would be changed by [an] apply",
+        "plan [only] [the] {components, …} [component|components]",
+        "what would apply change in [the] {components, …}",
+    ];
+    const CHOICES: &'static [(&'static str, Choices)] = &[("components", system::names)];
     type Args = Components;
     type Answer = Planned;
 
@@ -67,6 +77,13 @@ impl Op for Apply {
     const HELP: &'static str = "Everything is checked before the first change. Nothing that is not ours is changed or\nremoved. A second run changes nothing.";
     const EFFECT: Effect = Effect::Change;
     const PRIVILEGE: Privilege = Privilege::Admin;
+    const PHRASES: &'static [&'static str] = &[
+        "apply",
+        "apply [the] (host spec|spec|host specification|configuration)",
+        "make <this host> what the [host] spec says",
+        "apply [only] [the] {components, …} [component|components]",
+    ];
+    const CHOICES: &'static [(&'static str, Choices)] = &[("components", system::names)];
     type Args = Components;
     type Answer = Outcome;
 
@@ -95,6 +112,13 @@ impl Op for Show {
     const NAME: &'static str = "show";
     const SUMMARY: &'static str = "Show what is there, in a form in which two hosts can be compared";
     const EFFECT: Effect = Effect::Read;
+    const PHRASES: &'static [&'static str] = &[
+        "<show> [the] state of (<this host>|the whole host)",
+        "<show> [the] host state",
+        "<show> [the] components {components, …}",
+        "<show> [the] {components, …} [component|components]",
+    ];
+    const CHOICES: &'static [(&'static str, Choices)] = &[("components", system::names)];
     type Args = Components;
     type Answer = Map<String, Value>;
 
@@ -181,6 +205,24 @@ impl Op for Query {
     const NAME: &'static str = "query";
     const SUMMARY: &'static str = "Look at the live state: containers, flows, subvolumes, services, …";
     const EFFECT: Effect = Effect::Read;
+    const PHRASES: &'static [&'static str] = &[
+        "query [everything|the live state|the host]",
+        "query [the] {subject}",
+        "show [me] all [of] [the] <containers> {subject=containers}",
+        "[<what is>] [the] status of [the] [systemd] services {subject=services}",
+        "[<list>] [all] [the] systemd services {subject=services}",
+        "<which> [systemd] services are (running|there) {subject=services}",
+        "[<list>] [all] [the] [openflow] flows {subject=flows}",
+        "<which> flows are (there|on the bridge) {subject=flows}",
+        "<show> [the] bridge {subject=bridge}",
+        "[<what is>] [the] status of the bridge {subject=bridge}",
+        "<which> ports does the bridge have {subject=bridge}",
+        "<list> [all] [the] [btrfs] subvolumes {subject=subvolumes}",
+        "<which> subvolumes are there {subject=subvolumes}",
+        "<what is> on the [system] bus {subject=bus}",
+        "<list> [all] [the] names on the [system] bus {subject=bus}",
+        "<show> everything on (the [system] bus|d-bus|dbus) {subject=bus}",
+    ];
     type Args = QueryArgs;
     type Answer = Map<String, Value>;
 

@@ -5,7 +5,7 @@ use std::io::Read;
 use std::path::Path;
 use std::time::Duration;
 
-use clap::Args;
+use clap::{Args, ValueHint};
 use jiff::tz::TimeZone;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -30,6 +30,9 @@ pub(super) struct Show;
 #[derive(Debug, Args, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct ShowArgs {
+    /// Only the entry of this number.
+    #[arg(long, value_name = "NUMBER")]
+    id: Option<i64>,
     /// Only this operation, for example container.create.
     #[arg(long)]
     operation: Option<String>,
@@ -52,7 +55,7 @@ pub(super) struct ShowArgs {
 
 impl Default for ShowArgs {
     fn default() -> Self {
-        Self { operation: None, target: None, since: None, until: None, limit: 50, reverse: false }
+        Self { id: None, operation: None, target: None, since: None, until: None, limit: 50, reverse: false }
     }
 }
 
@@ -65,6 +68,21 @@ impl Op for Show {
     const NAME: &'static str = "ledger.show";
     const SUMMARY: &'static str = "Show the newest entries of the ledger";
     const EFFECT: Effect = Effect::Read;
+    const PHRASES: &'static [&'static str] = &[
+        "<the ledger> = [the] (ledger|audit trail|audit log)",
+        "<show> <the ledger>",
+        "ledger [entries]",
+        "<show> [the] [newest|latest] [ledger] entries",
+        "<show> [the] ledger entries",
+        "<show> [the] [newest|latest] entries of <the ledger>",
+        "[<show> [the]] last {limit} (entries of <the ledger>|ledger entries)",
+        "+ for {evident target}",
+        "+ for [the] <container> [<named>] {target: container}",
+        "+ of [the] operation {operation: operation}",
+        "+ since {since: time}",
+        "+ until {until: time}",
+        "+ from {since: time} to {until: time}",
+    ];
     type Args = ShowArgs;
     type Answer = Vec<Entry>;
 
@@ -73,7 +91,7 @@ impl Op for Show {
     }
     fn run(call: &Call<'_>, args: ShowArgs) -> Result<Vec<Entry>, Report> {
         let filter = Filter {
-            ids: None,
+            ids: args.id.map(|id| id..=id),
             operation: args.operation,
             target: args.target,
             since: time(args.since, false)?,
@@ -98,11 +116,11 @@ pub(super) struct Verify;
 pub(super) struct VerifyArgs {
     /// Signed checkpoints that were made of this ledger before, one after the other; on the command line the file that
     /// holds them.
-    #[arg(long, value_name = "FILE", value_parser = notes)]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, value_parser = notes)]
     against: Option<String>,
     /// The key that signed them (`opdbus-ledger key show`); on the command line also the file that holds it [default:
     /// this host's, which root of this host could have changed].
-    #[arg(long, value_name = "KEY", value_parser = key_given, requires = "against")]
+    #[arg(long, value_name = "KEY", value_hint = ValueHint::FilePath, value_parser = key_given, requires = "against")]
     key: Option<String>,
 }
 
@@ -147,6 +165,14 @@ impl Op for Verify {
     const SUMMARY: &'static str = "Check that no entry of the ledger was altered";
     const HELP: &'static str = "Names the first bad entry and ends with status 1 where there is one. A checkpoint that was kept elsewhere also\ntells a ledger that was cut short or rewritten. For a copy of a ledger: opdbus-ledger verify --db FILE.";
     const EFFECT: Effect = Effect::Read;
+    const PHRASES: &'static [&'static str] = &[
+        "<the ledger> = [the] (ledger|audit trail|audit log)",
+        "verify <the ledger>",
+        "verify the hash chain of <the ledger>",
+        "is <the ledger> (intact|whole)",
+        "has <the ledger> been (tampered with|altered)",
+        "check that no entry of <the ledger> was altered",
+    ];
     type Args = VerifyArgs;
     type Answer = Verification;
 
@@ -178,6 +204,10 @@ impl Op for MakeCheckpoint {
     const HELP: &'static str = "The host spec names where (`ledger.checkpoints`); a checkpoint is made there whether it is due or not. The daemon has\nno key: opdbus-checkpoint.service makes it. Without such a place: opdbus-ledger checkpoint, as root.";
     const EFFECT: Effect = Effect::Change;
     const PRIVILEGE: Privilege = Privilege::Admin;
+    const PHRASES: &'static [&'static str] = &[
+        "(make|create) [a] [signed] checkpoint of the ledger",
+        "(make|create) [a] [signed] ledger checkpoint",
+    ];
     type Args = NoArgs;
     type Answer = Kept;
 
@@ -304,7 +334,7 @@ mod tests {
         }
 
         fn call(&self, name: &str, args: Value, streams: Option<Streams>) -> Result<Value, Report> {
-            let root = Caller { uid: 0, user: "root".into(), member: false, via: Via::Dbus };
+            let root = Caller { uid: 0, user: "root".into(), member: false, via: Via::Dbus, token: None };
             self.service.call(&root, &Nobody, name, args, &Silent, streams)
         }
 
@@ -347,6 +377,22 @@ mod tests {
         assert_eq!(answer["entries"], 3);
         let last = bare.call("ledger.show", json!({ "limit": 1 }), None).unwrap();
         assert_eq!(last[0]["metadata"]["result"]["stream"]["sha256"], answer["sha256"]);
+    }
+
+    #[test]
+    fn one_entry_is_shown_by_its_number_and_none_by_a_number_that_no_entry_has() {
+        let bare = Bare::new("");
+        bare.call("ledger.verify", json!({}), None).unwrap();
+        for id in [0, 1] {
+            let shown = bare.call("ledger.show", json!({ "id": id }), None).unwrap();
+            let ids: Vec<&Value> = shown.as_array().unwrap().iter().map(|entry| &entry["id"]).collect();
+            assert_eq!(ids, [&json!(id)]);
+        }
+        for id in [-1, 1000, i64::MAX] {
+            assert_eq!(bare.call("ledger.show", json!({ "id": id }), None).unwrap(), json!([]), "{id}");
+        }
+        let none = bare.call("ledger.show", json!({ "id": 1, "operation": "apply" }), None).unwrap();
+        assert_eq!(none, json!([]), "the others hold, too");
     }
 
     #[test]

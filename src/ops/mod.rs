@@ -5,6 +5,7 @@
 mod bus;
 mod call;
 mod caller;
+pub mod confirm;
 mod containers;
 mod doctor;
 mod drift;
@@ -13,15 +14,22 @@ pub(crate) mod fuzzing;
 mod given;
 mod host;
 mod ledger;
+mod methods;
+mod model;
+mod overview;
 mod plugins;
 mod registry;
 pub mod said;
 mod scrape;
+mod search;
 mod services;
 mod snapshots;
 mod templates;
+mod tokens;
 mod uplink;
 
 pub use call::{Call, Service, Streams};
 pub use caller::{Authority, Caller, GROUP, Nobody};
-pub use registry::{DRY_RUN, Description, Effect, Handed, Op, Operation, Privilege, Registry, written};
+pub use registry::{
+    Choices, DRY_RUN, Description, Effect, Handed, Op, Operation, Privilege, Registry, written,
+};

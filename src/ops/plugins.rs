@@ -26,6 +26,12 @@ impl Op for List {
     const SUMMARY: &'static str =
         "List the plugins of this host, and whether what each is served by is there";
     const EFFECT: Effect = Effect::Read;
+    const PHRASES: &'static [&'static str] = &[
+        "<list> [all] [of] [the] plugins",
+        "plugins",
+        "plugin (ls|list)",
+        "<which> plugins are (there|enabled|disabled)",
+    ];
     type Args = NoArgs;
     type Answer = Vec<Discovered>;
 
@@ -58,6 +64,12 @@ impl Op for Show {
     const SUMMARY: &'static str =
         "Show one plugin: what serves it, what may be asked of it, what is wrong with it";
     const EFFECT: Effect = Effect::Read;
+    const PHRASES: &'static [&'static str] = &[
+        "<show> <this plugin>",
+        "[<what is>] [the] status of <this plugin>",
+        "is <this plugin> (enabled|disabled)",
+        "what does <this plugin> offer",
+    ];
     type Args = Named;
     type Answer = Discovered;
 
@@ -109,6 +121,7 @@ impl Op for Enable {
     const EFFECT: Effect = Effect::Change;
     const PRIVILEGE: Privilege = Privilege::Admin;
     const REHEARSES: bool = true;
+    const PHRASES: &'static [&'static str] = &["(enable|turn on) <this plugin>"];
     type Args = Named;
     type Answer = Done;
 
@@ -137,6 +150,7 @@ impl Op for Disable {
     const EFFECT: Effect = Effect::Change;
     const PRIVILEGE: Privilege = Privilege::Admin;
     const REHEARSES: bool = true;
+    const PHRASES: &'static [&'static str] = &["(disable|turn off) <this plugin>"];
     type Args = Named;
     type Answer = Done;
 
@@ -177,6 +191,11 @@ impl Op for Snapshot {
         "The same as `op-dbus snapshot create --of @plugins/NAME`; the other verbs of `snapshot` work on it.";
     const EFFECT: Effect = Effect::Change;
     const REHEARSES: bool = true;
+    const PHRASES: &'static [&'static str] = &[
+        "(take|make|create) [a] [new] snapshot of <this plugin>",
+        "snapshot <this plugin>",
+        "+ (<named>|<labelled>) {label: label}",
+    ];
     type Args = SnapshotArgs;
     type Answer = Record;
 

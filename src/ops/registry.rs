@@ -61,6 +61,11 @@ pub trait Op {
         Effect::Read => Privilege::Read,
         Effect::Change | Effect::Destroy => Privilege::Operate,
     };
+    /// How a person asks for it in words: patterns in the language of `grammar`, which reads them all. The first is
+    /// its example. Without any it is understood as its command alone.
+    const PHRASES: &'static [&'static str] = &[];
+    /// The words that an argument takes where its type does not say them: the argument, and what lists them.
+    const CHOICES: &'static [(&'static str, Choices)] = &[];
     /// Whether its argument `file` names a file that is handed over; without one, or with `-`, it is the standard stream.
     const FILE: Option<Handed> = None;
     /// Its arguments: read from JSON at every door, and from the command line by clap.
@@ -84,6 +89,9 @@ pub trait Op {
     fn text(answer: &Self::Answer) -> String;
 }
 
+/// What lists the words that an argument takes.
+pub type Choices = fn() -> Vec<&'static str>;
+
 /// [`Op::rehearse`] with its types erased: it answers as `plan` does.
 pub(super) type Rehearse = fn(&Call<'_>, Value) -> Result<Value, Report>;
 
@@ -101,14 +109,16 @@ pub struct Operation {
     pub effect: Effect,
     /// See [`Op::PRIVILEGE`].
     pub privilege: Privilege,
+    /// See [`Op::PHRASES`].
+    pub phrases: &'static [&'static str],
+    /// See [`Op::CHOICES`].
+    pub choices: &'static [(&'static str, Choices)],
     /// See [`Op::FILE`].
     pub file: Option<Handed>,
     pub(super) run: fn(&Call<'_>, Value) -> Result<Value, Report>,
     /// See [`Op::rehearse`]; none where it does not.
     pub(super) rehearse: Option<Rehearse>,
     pub(super) target: fn(&Value) -> Result<String, Report>,
-    /// Arguments, read and written.
-    #[cfg(any(test, feature = "fuzzing"))]
     pub(super) again: fn(Value) -> Result<Value, Report>,
     command: fn() -> Command,
     arguments: fn(&ArgMatches) -> Result<Value, clap::Error>,
@@ -160,13 +170,14 @@ impl Operation {
             summary: O::SUMMARY,
             effect: O::EFFECT,
             privilege: O::PRIVILEGE,
+            phrases: O::PHRASES,
+            choices: O::CHOICES,
             file: O::FILE,
             run: |call, args| encode(O::NAME, &O::run(call, parse::<O>(args)?)?),
             rehearse: O::REHEARSES.then_some(|call, args| {
                 encode(O::NAME, &Planned { changes: O::rehearse(call, parse::<O>(args)?)? })
             }),
             target: |args| Ok(O::target(&parse::<O>(args.clone())?)),
-            #[cfg(any(test, feature = "fuzzing"))]
             again: |args| encode(O::NAME, &parse::<O>(args)?),
             command: || {
                 let verb = O::NAME.rsplit('.').next().unwrap_or(O::NAME);
@@ -198,6 +209,12 @@ impl Operation {
     /// The arguments, from the command line to JSON.
     pub fn arguments(&self, matches: &ArgMatches) -> Result<Value, clap::Error> {
         (self.arguments)(matches)
+    }
+
+    /// The arguments read and written again, which fills in what was left to its default, or refuses them as [`Op::run`]
+    /// would before it looks at the host. [`DRY_RUN`] is none of them where [`Operation::rehearses`] adds it.
+    pub fn filled(&self, arguments: Value) -> Result<Value, Report> {
+        (self.again)(arguments)
     }
 
     /// An answer for a person.
@@ -244,14 +261,16 @@ pub struct Registry(Vec<Operation>);
 impl Default for Registry {
     fn default() -> Self {
         use super::{
-            bus as b, containers as c, doctor as d, drift as f, host as h, ledger as l, plugins as p,
-            snapshots as s, templates as t, uplink as u,
+            bus as b, containers as c, doctor as d, drift as f, host as h, ledger as l, methods as n,
+            model as m, overview as o, plugins as p, search as e, snapshots as s, templates as t,
+            tokens as k, uplink as u,
         };
         Self(vec![
             Operation::of::<h::Plan>(),
             Operation::of::<h::Apply>(),
             Operation::of::<h::Show>(),
             Operation::of::<h::Query>(),
+            Operation::of::<o::Overview>(),
             Operation::of::<b::Introspect>(),
             Operation::of::<b::Values>(),
             Operation::of::<d::Look>(),
@@ -288,17 +307,34 @@ impl Default for Registry {
             Operation::of::<p::Enable>(),
             Operation::of::<p::Disable>(),
             Operation::of::<p::Snapshot>(),
+            Operation::of::<n::CallMethod>(),
+            Operation::of::<n::DestroyByMethod>(),
             Operation::of::<p::Send>(),
             Operation::of::<p::Receive>(),
+            Operation::of::<e::Search>(),
+            Operation::of::<m::Show>(),
+            Operation::of::<m::Fetch>(),
+            Operation::of::<m::Import>(),
             Operation::of::<l::Show>(),
             Operation::of::<l::Verify>(),
             Operation::of::<l::MakeCheckpoint>(),
             Operation::of::<l::Export>(),
+            Operation::of::<k::Open>(),
+            Operation::of::<k::Create>(),
+            Operation::of::<k::List>(),
+            Operation::of::<k::Revoke>(),
         ])
     }
 }
 
 impl Registry {
+    /// These, and one more.
+    #[must_use]
+    pub fn with<O: Op>(mut self) -> Self {
+        self.0.push(Operation::of::<O>());
+        self
+    }
+
     /// The operations.
     pub fn iter(&self) -> impl Iterator<Item = &Operation> {
         self.0.iter()

@@ -157,7 +157,7 @@ mod tests {
     }
 
     fn member(uid: u32, member: bool) -> ops::Caller {
-        ops::Caller { uid, user: "alice".into(), member, via: Via::Socket }
+        ops::Caller { uid, user: "alice".into(), member, via: Via::Socket, token: None }
     }
 
     #[test]

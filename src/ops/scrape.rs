@@ -107,7 +107,7 @@ mod tests {
     }
 
     fn caller(uid: u32) -> Caller {
-        Caller { uid, user: format!("user{uid}"), member: false, via: Via::Socket }
+        Caller { uid, user: format!("user{uid}"), member: false, via: Via::Socket, token: None }
     }
 
     /// The families of an exposition and their types, its form held against OpenMetrics 1.0 on the way.

@@ -58,6 +58,17 @@ impl Op for Create {
     const HELP: &'static str = "Each is named by what it is of and the time, in UTC, and lies read-only in @snapshots. It is taken in one\nstep; of a database or a running container it is what a power cut would have left, which they recover from.\n\nExamples:\n  op-dbus snapshot create before-upgrade\n  op-dbus snapshot create --of container/web-01 --keep --why 'the release that worked'";
     const EFFECT: Effect = Effect::Change;
     const REHEARSES: bool = true;
+    const PHRASES: &'static [&'static str] = &[
+        "(take|make|create) [a] [new] snapshot",
+        "snapshot [the] <container> [<named>] {of: container/, …}",
+        "snapshot {evident of: container/, …}",
+        "snapshot {of: subject, …}",
+        "+ <named> {name: label}",
+        "+ of [the] <container> [<named>] {of: container/, …}",
+        "+ of {evident of: container/, …}",
+        "+ of {of: subject, …}",
+        "+ keep it {keep=true}",
+    ];
     type Args = CreateArgs;
     type Answer = Vec<Record>;
 
@@ -157,6 +168,17 @@ impl Op for List {
     const NAME: &'static str = "snapshot.list";
     const SUMMARY: &'static str = "List the snapshots";
     const EFFECT: Effect = Effect::Read;
+    const PHRASES: &'static [&'static str] = &[
+        "<list> [all] [of] [the] snapshots",
+        "snapshots",
+        "snapshot (ls|list)",
+        "<which> snapshots are there",
+        "<which> snapshots of ([the] <container> [<named>] {of: container/}|{evident of: container/}|{of: subject}) are there",
+        "+ <labelled> {label: label}",
+        "+ of [the] <container> [<named>] {of: container/}",
+        "+ of {evident of: container/}",
+        "+ of {of: subject}",
+    ];
     type Args = ListArgs;
     type Answer = Vec<Listed>;
 
@@ -209,6 +231,15 @@ impl Op for Diff {
     const SUMMARY: &'static str = "Show what changed since a snapshot, or between two";
     const HELP: &'static str = "Files that were added (+), removed (-), changed (~) or renamed (>), compared by what is in them. Subvolumes\ninside are not looked into, as a snapshot does not hold them.\n\nExample: op-dbus snapshot diff before-upgrade --of @state";
     const EFFECT: Effect = Effect::Read;
+    const PHRASES: &'static [&'static str] = &[
+        "[<show>] what changed since <this snapshot>",
+        "diff <this snapshot>",
+        "compare <this snapshot> with [the] [snapshot] {other: snapshot}",
+        "<what is> the difference between [the] snapshots {name: snapshot} and {other: snapshot}",
+        "+ of [the] <container> [<named>] {of: container/}",
+        "+ of {evident of: container/}",
+        "+ of {of: subject}",
+    ];
     type Args = DiffArgs;
     type Answer = Differences;
 
@@ -265,6 +296,13 @@ impl Op for Restore {
     const EFFECT: Effect = Effect::Change;
     const PRIVILEGE: Privilege = Privilege::Admin;
     const REHEARSES: bool = true;
+    const PHRASES: &'static [&'static str] = &[
+        "(restore|roll back to|go back to) <this snapshot>",
+        "+ of [the] <container> [<named>] {of: container/}",
+        "+ of {evident of: container/}",
+        "+ of {of: subject}",
+        "+ with force {force=true}",
+    ];
     type Args = RestoreArgs;
     type Answer = Restored;
 
@@ -326,6 +364,14 @@ impl Op for Keep {
     const SUMMARY: &'static str = "Mark a snapshot as kept, so that nothing removes it";
     const EFFECT: Effect = Effect::Change;
     const REHEARSES: bool = true;
+    const PHRASES: &'static [&'static str] = &[
+        "keep <this snapshot>",
+        "mark <this snapshot> as kept",
+        "stop keeping <this snapshot> {off=true}",
+        "+ of [the] <container> [<named>] {of: container/}",
+        "+ of {evident of: container/}",
+        "+ of {of: subject}",
+    ];
     type Args = KeepArgs;
     type Answer = Record;
 
@@ -377,6 +423,12 @@ impl Op for Delete {
     const EFFECT: Effect = Effect::Destroy;
     const PRIVILEGE: Privilege = Privilege::Admin;
     const REHEARSES: bool = true;
+    const PHRASES: &'static [&'static str] = &[
+        "<delete> <this snapshot>",
+        "+ of [the] <container> [<named>] {of: container/}",
+        "+ of {evident of: container/}",
+        "+ of {of: subject}",
+    ];
     type Args = DeleteArgs;
     type Answer = Done;
 

@@ -22,6 +22,12 @@ impl Op for List {
     const NAME: &'static str = "template.list";
     const SUMMARY: &'static str = "List the templates of this host";
     const EFFECT: Effect = Effect::Read;
+    const PHRASES: &'static [&'static str] = &[
+        "<list> [all] [of] [the] templates",
+        "templates",
+        "template (ls|list)",
+        "<which> templates (are there|do we have) [on <this host>]",
+    ];
     type Args = NoArgs;
     type Answer = Vec<Listed>;
 
@@ -76,6 +82,13 @@ impl Op for Build {
     const EFFECT: Effect = Effect::Change;
     const PRIVILEGE: Privilege = Privilege::Admin;
     const REHEARSES: bool = true;
+    const PHRASES: &'static [&'static str] = &[
+        "build [a|the] [new] template [<named>] {name}",
+        "build [a|an|the] [new] {distribution} template [<named>] {name}",
+        "+ from {distribution} [{suite: word}]",
+        "+ with suite {suite: word}",
+        "+ with [the] (package|packages) {packages: word, …}",
+    ];
     type Args = BuildArgs;
     type Answer = TemplateRecord;
 
@@ -233,6 +246,7 @@ impl Op for Refresh {
     const EFFECT: Effect = Effect::Change;
     const PRIVILEGE: Privilege = Privilege::Admin;
     const REHEARSES: bool = true;
+    const PHRASES: &'static [&'static str] = &["refresh <this template>"];
     type Args = Named;
     type Answer = TemplateRecord;
 
@@ -264,6 +278,11 @@ impl Op for Generations {
     const NAME: &'static str = "template.generations";
     const SUMMARY: &'static str = "List the generations of a template: the one in use, and earlier ones";
     const EFFECT: Effect = Effect::Read;
+    const PHRASES: &'static [&'static str] = &[
+        "[<list>] [all] [the] generations of <this template>",
+        "<list> [all] [the] generations of {evident name}",
+        "<which> generations does <this template> have",
+    ];
     type Args = Named;
     type Answer = Vec<Generation>;
 
@@ -303,6 +322,12 @@ impl Op for Rollback {
     const EFFECT: Effect = Effect::Change;
     const PRIVILEGE: Privilege = Privilege::Admin;
     const REHEARSES: bool = true;
+    const PHRASES: &'static [&'static str] = &[
+        "roll back <this template>",
+        "roll <this template> back",
+        "go back to the previous generation of <this template>",
+        "+ to [the] generation {generation: word}",
+    ];
     type Args = RollbackArgs;
     type Answer = TemplateRecord;
 
@@ -339,6 +364,7 @@ impl Op for Remove {
     const EFFECT: Effect = Effect::Destroy;
     const PRIVILEGE: Privilege = Privilege::Admin;
     const REHEARSES: bool = true;
+    const PHRASES: &'static [&'static str] = &["<delete> <this template>"];
     type Args = Named;
     type Answer = Done;
 

@@ -45,6 +45,14 @@ impl Op for Set {
     const HELP: &'static str = "The card becomes a port of the bridge. Its addresses, its routes and its configuration (systemd-networkd, netplan,\nNetworkManager, ifupdown) become the bridge's, and open connections go on. Unless `op-dbus bridge uplink confirm` is called in time, everything\nis put back: also when this program, the daemon or the host dies half way.\n\nExamples:\n  op-dbus bridge uplink set eth0 --dry-run\n  op-dbus bridge uplink set eth0 --within 300";
     const EFFECT: Effect = Effect::Change;
     const PRIVILEGE: Privilege = Privilege::Admin;
+    const PHRASES: &'static [&'static str] = &[
+        "(set|use) [the] [network card] {evident nic: interface} as the uplink [of the bridge]",
+        "make [the] [network card] {evident nic: interface} the uplink [of the bridge]",
+        "move [the] (network card|card|nic) {nic: interface} onto the bridge",
+        "set the uplink [of the bridge] to {evident nic: interface}",
+        "+ within {within: seconds}",
+        "+ give me {within: seconds} to confirm [it]",
+    ];
     type Args = SetArgs;
     type Answer = Status;
 
@@ -97,6 +105,7 @@ impl Op for Confirm {
     const SUMMARY: &'static str = "Say that the host is reached through its moved uplink: it stays";
     const EFFECT: Effect = Effect::Change;
     const PRIVILEGE: Privilege = Privilege::Admin;
+    const PHRASES: &'static [&'static str] = &["confirm the [new] uplink [of the bridge]"];
     type Args = NoArgs;
     type Answer = Status;
 
@@ -123,6 +132,8 @@ impl Op for Revert {
     const EFFECT: Effect = Effect::Change;
     const PRIVILEGE: Privilege = Privilege::Admin;
     const REHEARSES: bool = true;
+    const PHRASES: &'static [&'static str] =
+        &["(revert|undo|roll back) the [new] uplink [of the bridge]", "move the uplink back"];
     type Args = NoArgs;
     type Answer = Status;
 
@@ -180,6 +191,13 @@ impl Op for Show {
     const NAME: &'static str = "bridge.uplink.status";
     const SUMMARY: &'static str = "Show the uplink: what is moved, and how long there is to confirm it";
     const EFFECT: Effect = Effect::Read;
+    const PHRASES: &'static [&'static str] = &[
+        "<show> [the] uplink",
+        "uplink status",
+        "[<what is>] [the] status of the uplink",
+        "is the uplink confirmed",
+        "how long do I have to confirm the uplink",
+    ];
     type Args = NoArgs;
     type Answer = Status;
 

@@ -29,7 +29,7 @@ pub struct SemanticMapping {
 pub struct Method {
     /// The method: `interface.Member` on the bus, or the back end's own word.
     pub name: String,
-    /// The operation, by which it is called and recorded in the ledger.
+    /// The operation, by which it is called (`plugin call`); the entry of the call in the ledger has it among its result.
     pub operation: String,
     /// What it does.
     pub effect: Effect,

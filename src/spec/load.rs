@@ -202,6 +202,12 @@ pub fn check(spec: &HostSpec) -> Result<(), SpecError> {
     }
     check_snapshots(spec)?;
     check_ledger(spec)?;
+    if let Some((field, why)) = spec.ml.refusal() {
+        return Err(wrong(field, why));
+    }
+    if let Some((field, why)) = spec.mcp.refusal() {
+        return Err(wrong(field, why));
+    }
     check_containers(spec)
 }
 
@@ -456,6 +462,10 @@ mod tests {
             ),
             (r#"{"version":1,"ledger":{"checkpoints":{"to":"journal","every":"yearly"}}}"#, "every"),
             (r#"{"version":1,"ledger":{"checkpoints":{"to":"journal"}}}"#, "every"),
+            (r#"{"version":1,"ml":{"numThreads":0}}"#, "ml.numThreads"),
+            (r#"{"version":1,"ml":{"executionProvider":"tpu"}}"#, "ml.executionProvider"),
+            (r#"{"version":1,"mcp":{"address":"0.0.0.0"}}"#, "mcp.address"),
+            (r#"{"version":1,"mcp":{"port":70000}}"#, "mcp.port"),
             (r#"{"version":1,"templates":{"t":{"distribution":"ubuntu"}}}"#, "code name"),
             (r#"{"version":1,"containers":{"a":{"template":"none"}}}"#, "no template none"),
             (r#"{"version":1,"containers":{"a":{"network":"mesh"}}}"#, "no mesh yet"),
@@ -482,7 +492,8 @@ mod tests {
     #[test]
     fn the_schema_documents_every_field_of_the_top() {
         let schema = schema();
-        for field in ["version", "btrfs", "ovs", "plugins", "templates", "containers", "ledger"] {
+        for field in ["version", "btrfs", "ovs", "plugins", "templates", "containers", "ledger", "ml", "mcp"]
+        {
             let described = schema["properties"][field]["description"].is_string();
             assert!(described, "{field} has no description");
         }

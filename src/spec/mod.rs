@@ -8,6 +8,8 @@ mod container;
 pub(crate) mod fuzzing;
 mod ledger;
 mod load;
+mod mcp;
+mod ml;
 mod nix;
 mod ovs;
 mod plugin;
@@ -25,6 +27,8 @@ use crate::name::{ContainerName, PluginName, TemplateName};
 pub use container::{Container, Limits, Network, ServiceAddress};
 pub use ledger::{Checkpoints, Destination, LedgerSpec};
 pub use load::{SpecError, check, load, parse, render, schema};
+pub use mcp::{Mcp, Tls};
+pub use ml::{ExecutionProvider, Ml};
 pub use nix::{Extent, to_nix};
 pub use ovs::{Datapath, Ovs};
 pub use plugin::{Capability, Plugin, is_served};
@@ -65,6 +69,12 @@ pub struct HostSpec {
     /// The ledger: where its checkpoints go.
     #[serde(default)]
     pub ledger: LedgerSpec,
+    /// Search by meaning.
+    #[serde(default)]
+    pub ml: Ml,
+    /// The chat page and the MCP endpoint.
+    #[serde(default)]
+    pub mcp: Mcp,
 }
 
 impl Default for HostSpec {
@@ -78,6 +88,8 @@ impl Default for HostSpec {
             containers: BTreeMap::new(),
             snapshots: BTreeMap::new(),
             ledger: LedgerSpec::default(),
+            ml: Ml::default(),
+            mcp: Mcp::default(),
         }
     }
 }

@@ -31,6 +31,8 @@ pub fn to_nix(spec: &HostSpec, extent: Extent, origin: &str) -> String {
             ("btrfs".to_owned(), changed(value(&spec.btrfs), &value(&defaults.btrfs))),
             ("ovs".to_owned(), changed(value(&spec.ovs), &value(&defaults.ovs))),
             ("ledger".to_owned(), value(&spec.ledger)),
+            ("ml".to_owned(), changed(value(&spec.ml), &value(&defaults.ml))),
+            ("mcp".to_owned(), changed(value(&spec.mcp), &value(&defaults.mcp))),
             ("plugins".to_owned(), plugins(spec)),
             ("containers".to_owned(), entries(&spec.containers, &value(&Container::default()))),
             // How often has no default: it is always written.
@@ -238,6 +240,8 @@ mod tests {
                     "resolved": {"introspection": "org.freedesktop.resolve1"}},
         "templates": {"web": {"packages": ["nginx"], "user": {"name": "a", "sshKeys": ["k \"${x}\\"]}}},
         "ledger": {"checkpoints": {"to": "/mnt/vault", "every": "daily"}},
+        "ml": {"enable": true, "numThreads": 4},
+        "mcp": {"enable": true, "hosts": ["ops.example.org"], "proxy": true},
         "containers": {"in": {"template": "web", "limits": {"memory": 512}}, "web-01": {"template": "web", "connect": ["in"]}}
     }"#;
 

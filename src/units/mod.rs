@@ -6,6 +6,7 @@ mod retire;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use nix::unistd::User;
 use serde::Serialize;
 
 use crate::deployment::Deployment;
@@ -16,7 +17,15 @@ use crate::run::{Invocation, RunError};
 use crate::spec::HostSpec;
 use crate::storage::place;
 
-/// A file that is shipped: where it goes, its name, its text with `@bindir@` and `@basePath@` to fill in.
+/// The user of the chat's program. A dynamic one would do where the bus could look its name up (libnss-systemd), which it can not
+/// everywhere.
+const CHAT_USER: &str = "opdbus-chat";
+
+/// The socket of the chat, which is there where the host spec asks for it.
+const CHAT: &str = "mcp-chat.socket";
+
+/// A file that is shipped: where it goes, its name, its text with `@bindir@`, `@basePath@` and what of the host spec it holds to
+/// fill in.
 struct Shipped {
     name: &'static str,
     text: &'static str,
@@ -47,7 +56,7 @@ macro_rules! shipped {
 /// The component's name, and the marker of the directories that it makes.
 const NAME: &str = "units";
 
-const SHIPPED: [Shipped; 18] = [
+const SHIPPED: [Shipped; 22] = [
     shipped!("org.opdbus1.conf", BusPolicy, false),
     shipped!("org.opdbus1.policy", Actions, false),
     shipped!("85-opdbus.rules", UdevRules, false),
@@ -64,6 +73,10 @@ const SHIPPED: [Shipped; 18] = [
     shipped!("opdbus-snapshots.timer", Units, true),
     shipped!("opdbus-checkpoint.service", Units, false),
     shipped!("opdbus-checkpoint.timer", Units, true),
+    shipped!("opdbus-search.socket", Units, true),
+    shipped!("opdbus-search.service", Units, false),
+    shipped!("mcp-chat.socket", Units, false),
+    shipped!("mcp-chat.service", Units, false),
     shipped!("opdbus.socket", Units, true),
     shipped!("opdbus.service", Units, true),
 ];
@@ -77,6 +90,9 @@ pub enum UnitsError {
     /// systemctl.
     #[error(transparent)]
     Run(#[from] RunError),
+    /// Users cannot be looked up.
+    #[error("cannot look up the user {CHAT_USER}")]
+    User(#[source] std::io::Error),
     /// It is not known where the programs are.
     #[error("cannot tell where the programs are installed")]
     Programs(#[source] std::io::Error),
@@ -105,14 +121,14 @@ impl Fault for UnitsError {
         match self {
             Self::File(e) => e.kind(),
             Self::Run(e) => e.kind(),
-            Self::Programs(_) | Self::Directory { .. } | Self::Remove { .. } => Kind::Failed,
+            Self::User(_) | Self::Programs(_) | Self::Directory { .. } | Self::Remove { .. } => Kind::Failed,
         }
     }
     fn next(&self) -> Option<String> {
         match self {
             Self::File(e) => e.next(),
             Self::Run(e) => e.next(),
-            Self::Programs(_) | Self::Directory { .. } | Self::Remove { .. } => None,
+            Self::User(_) | Self::Programs(_) | Self::Directory { .. } | Self::Remove { .. } => None,
         }
     }
 }
@@ -133,6 +149,8 @@ pub struct Seen {
     pub files: BTreeMap<PathBuf, FileState>,
     /// Whether each unit that should be is enabled; empty where systemd does not run.
     pub enabled: BTreeMap<String, bool>,
+    /// Whether there is a user for the chat's program.
+    pub chat_user: bool,
     /// Files that were laid beside edited ones.
     #[serde(skip)]
     pub beside: Vec<PathBuf>,
@@ -147,6 +165,16 @@ pub enum Change {
         path: PathBuf,
         /// How what is there stands to it.
         state: FileState,
+    },
+    /// Make a system user, who owns nothing.
+    User {
+        /// The user's name.
+        name: String,
+    },
+    /// Take that user away.
+    RemoveUser {
+        /// The user's name.
+        name: String,
     },
     /// Start a unit with the host.
     Enable {
@@ -175,9 +203,9 @@ pub enum Change {
 impl engine::Change for Change {
     fn action(&self) -> Action {
         match self {
-            Self::File { state: FileState::Missing, .. } => Action::Create,
+            Self::File { state: FileState::Missing, .. } | Self::User { .. } => Action::Create,
             Self::File { .. } | Self::Enable { .. } | Self::Disable { .. } => Action::Update,
-            Self::Remove { .. } | Self::PutAside { .. } => Action::Remove,
+            Self::Remove { .. } | Self::PutAside { .. } | Self::RemoveUser { .. } => Action::Remove,
         }
     }
     fn object(&self) -> String {
@@ -186,6 +214,7 @@ impl engine::Change for Change {
                 format!("file {}", path.display())
             }
             Self::Enable { unit } | Self::Disable { unit } => format!("unit {unit}"),
+            Self::User { name } | Self::RemoveUser { name } => format!("system user {name}"),
         }
     }
     fn detail(&self) -> String {
@@ -198,6 +227,8 @@ impl engine::Change for Change {
             Self::Disable { .. } => "no longer started with the host".into(),
             Self::PutAside { into, .. } => format!("you edited it: moved to {}", into.display()),
             Self::Enable { .. } => "start it with the host".into(),
+            Self::User { .. } => "mcp-chat runs as it".into(),
+            Self::RemoveUser { .. } => "mcp-chat ran as it".into(),
         }
     }
 }
@@ -224,16 +255,26 @@ impl UnitsComponent {
                     Place::Actions => &cx.host.paths.polkit_actions,
                     Place::UdevRules => &cx.host.paths.udev_rules,
                 };
-                (directory.join(shipped.name), render(shipped.text, &bin_dir, &cx.spec.btrfs.base_path))
+                (directory.join(shipped.name), render(shipped.text, &bin_dir, cx.spec))
             })
             .collect())
     }
 }
 
-/// Fills in where the programs and the data are.
-fn render(text: &str, bin_dir: &Path, base_path: &Path) -> String {
+/// Fills in where the programs and the data are, and what of the host spec systemd has to know. Its checks let nothing
+/// through that means something in a unit file.
+fn render(text: &str, bin_dir: &Path, spec: &HostSpec) -> String {
+    let credentials = spec.mcp.tls.as_ref().map_or_else(
+        || "# Without TLS of its own.".to_owned(),
+        |tls| {
+            let (certificate, key) = (tls.certificate.display(), tls.key.display());
+            format!("LoadCredential=certificate:{certificate}\nLoadCredential=key:{key}")
+        },
+    );
     text.replace("@bindir@", &bin_dir.display().to_string())
-        .replace("@basePath@", &base_path.display().to_string())
+        .replace("@basePath@", &spec.btrfs.base_path.display().to_string())
+        .replace("@mcpListen@", &spec.mcp.listen())
+        .replace("@mcpCredentials@", &credentials)
 }
 
 fn managed(cx: &Context<'_>) -> Managed {
@@ -264,7 +305,8 @@ impl engine::Component for UnitsComponent {
         }
         let mut enabled = BTreeMap::new();
         if systemd_runs() {
-            let units: Vec<&str> = SHIPPED.iter().filter(|s| s.enabled).map(|s| s.name).collect();
+            let units: Vec<&str> =
+                SHIPPED.iter().filter(|s| s.enabled || s.name == CHAT).map(|s| s.name).collect();
             // A block a unit, also for one that is not there (`is-enabled` has no line for that).
             let call =
                 Invocation::new("systemctl").args(["show", "--property=Id,UnitFileState"]).args(&units);
@@ -273,21 +315,28 @@ impl engine::Component for UnitsComponent {
                 enabled.insert(unit.to_owned(), is_enabled(&output, unit));
             }
         }
-        Ok(Seen { nixos: false, files, enabled, beside })
+        let chat_user = User::from_name(CHAT_USER).map_err(|e| UnitsError::User(e.into()))?.is_some();
+        Ok(Seen { nixos: false, files, enabled, chat_user, beside })
     }
 
-    fn plan(&self, _: &HostSpec, seen: &Seen) -> Result<Vec<Change>, UnitsError> {
+    fn plan(&self, spec: &HostSpec, seen: &Seen) -> Result<Vec<Change>, UnitsError> {
         let files = seen
             .files
             .iter()
             .filter(|(_, state)| !matches!(state, FileState::Current | FileState::Edited))
             .map(|(path, state)| Change::File { path: path.clone(), state: *state });
-        let units = seen
-            .enabled
-            .iter()
-            .filter(|(_, on)| !**on)
-            .map(|(unit, _)| Change::Enable { unit: unit.clone() });
-        Ok(files.chain(units).collect())
+        let units = seen.enabled.iter().filter_map(|(unit, on)| {
+            let wanted = unit != CHAT || spec.mcp.enable;
+            let unit = unit.clone();
+            match (wanted, *on) {
+                (true, false) => Some(Change::Enable { unit }),
+                (false, true) => Some(Change::Disable { unit }),
+                _ => None,
+            }
+        });
+        let user = (spec.mcp.enable && !seen.chat_user && !seen.nixos)
+            .then(|| Change::User { name: CHAT_USER.into() });
+        Ok(files.chain(user).chain(units).collect())
     }
 
     fn apply(&self, cx: &Context<'_>, change: &Change) -> Result<(), UnitsError> {
@@ -302,9 +351,15 @@ impl engine::Component for UnitsComponent {
                 }
                 managed(cx).ship(path, text.as_bytes(), 0o644)?;
                 reload(cx, path)?;
+                if systemd_runs() && path.file_name().is_some_and(|name| name == CHAT) {
+                    // It listens where it now says, if it listens.
+                    let stop = Invocation::new("systemctl").args(["stop", "mcp-chat.service"]);
+                    cx.host.run.run(&stop)?;
+                    cx.host.run.run(&Invocation::new("systemctl").args(["try-restart", CHAT]))?;
+                }
             }
             Change::Disable { unit } => {
-                cx.host.run.run(&Invocation::new("systemctl").arg("disable").arg(unit))?;
+                cx.host.run.run(&Invocation::new("systemctl").arg("disable").args(now(unit)).arg(unit))?;
             }
             Change::Remove { path } => {
                 remove(path).map_err(|source| UnitsError::Remove { path: path.clone(), source })?;
@@ -315,16 +370,35 @@ impl engine::Component for UnitsComponent {
                     .map_err(|source| UnitsError::Remove { path: path.clone(), source })?;
                 reload(cx, path)?;
             }
+            Change::User { name } => {
+                let call = Invocation::new("useradd")
+                    .args(["--system", "--user-group", "--no-create-home", "--home-dir", "/nonexistent"])
+                    .args(["--shell", "/usr/sbin/nologin", name.as_str()]);
+                cx.host.run.run(&call)?;
+            }
+            Change::RemoveUser { name } => {
+                cx.host.run.run(&Invocation::new("userdel").arg(name))?;
+            }
             Change::Enable { unit } => {
-                cx.host.run.run(&Invocation::new("systemctl").arg("enable").arg(unit))?;
+                cx.host.run.run(&Invocation::new("systemctl").arg("enable").args(now(unit)).arg(unit))?;
             }
         }
         Ok(())
     }
 
     fn retire(&self, cx: &Context<'_>, seen: &Seen, _: bool) -> Result<Retirement<Change>, UnitsError> {
-        Ok(retire::retirement(seen, &cx.host.paths.etc))
+        let mut all = retire::retirement(seen, &cx.host.paths.etc);
+        // What lets somebody in does not wait for another installation.
+        let tokens = &cx.host.paths.tokens;
+        all.changes.extend(tokens.exists().then(|| Change::Remove { path: tokens.clone() }));
+        Ok(all)
     }
+}
+
+/// What has systemd start or stop a unit in the same step: the chat's socket, which comes and goes with the host spec. The installer
+/// starts the others.
+fn now(unit: &str) -> &'static [&'static str] {
+    if unit == CHAT { &["--now"] } else { &[] }
 }
 
 /// The names of our units; `opdbus-container@.service` is a template of many.
@@ -373,9 +447,29 @@ mod tests {
     #[test]
     fn every_placeholder_is_filled_in() {
         for shipped in &SHIPPED {
-            let text = render(shipped.text, Path::new("/usr/local/bin"), Path::new("/srv/data"));
-            assert!(!text.contains("@bindir@") && !text.contains("@basePath@"), "{}", shipped.name);
+            let text = render(shipped.text, Path::new("/usr/local/bin"), &HostSpec::default());
+            for placeholder in ["@bindir@", "@basePath@", "@mcpListen@", "@mcpCredentials@"] {
+                assert!(!text.contains(placeholder), "{}: {placeholder}", shipped.name);
+            }
         }
+    }
+
+    #[test]
+    fn the_chat_is_there_where_it_is_asked_for() {
+        let mut spec = HostSpec::default();
+        let seen = |on| Seen { enabled: [(CHAT.to_owned(), on)].into(), chat_user: true, ..Seen::default() };
+        let planned = |spec: &HostSpec, on| UnitsComponent::default().plan(spec, &seen(on)).unwrap();
+        assert_eq!(planned(&spec, false), []);
+        assert_eq!(planned(&spec, true), [Change::Disable { unit: CHAT.into() }]);
+        spec.mcp.enable = true;
+        assert_eq!(planned(&spec, false), [Change::Enable { unit: CHAT.into() }]);
+        let bare = UnitsComponent::default().plan(&spec, &Seen::default()).unwrap();
+        assert_eq!(bare, [Change::User { name: CHAT_USER.into() }]);
+        spec.mcp.tls = Some(crate::spec::Tls { certificate: "/c.pem".into(), key: "/k.pem".into() });
+        let shipped = |name: &str| SHIPPED.iter().find(|shipped| shipped.name == name).unwrap().text;
+        let unit = render(shipped("mcp-chat.service"), Path::new("/b"), &spec);
+        assert!(unit.contains("\nLoadCredential=key:/k.pem\n"), "{unit}");
+        assert!(render(shipped(CHAT), Path::new("/b"), &spec).contains("\nListenStream=127.0.0.1:8080\n"));
     }
 
     #[test]
@@ -393,6 +487,7 @@ mod tests {
             files: [("/u/a".into(), FileState::Edited), ("/u/b".into(), FileState::Current)].into(),
             enabled: [("a".to_owned(), true)].into(),
             nixos: false,
+            chat_user: false,
             beside: Vec::new(),
         };
         assert_eq!(UnitsComponent::default().plan(&HostSpec::default(), &seen).unwrap(), []);

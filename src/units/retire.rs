@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{Change, Seen};
+use super::{CHAT_USER, Change, Seen};
 use crate::engine::{Kept, Retirement};
 use crate::files::{FileState, KEPT};
 
@@ -29,6 +29,9 @@ pub(super) fn retirement(seen: &Seen, etc: &Path) -> Retirement<Change> {
             }
         }
     }
+    if seen.chat_user {
+        all.changes.push(Change::RemoveUser { name: CHAT_USER.into() });
+    }
     all.changes.extend(seen.beside.iter().map(|path| Change::Remove { path: path.clone() }));
     all
 }
@@ -52,6 +55,7 @@ mod tests {
             enabled: [("a.service".to_owned(), true), ("b.service".to_owned(), false)].into(),
             beside: vec!["/u/e.service.opdbus-new".into()],
             nixos: false,
+            chat_user: true,
         };
         let all = retirement(&seen, Path::new("/etc/opdbus"));
         let words: Vec<String> =
@@ -64,6 +68,7 @@ mod tests {
                 "Remove file /u/b.service: you edited it: moved to /etc/opdbus/kept",
                 "Remove file /u/d.service: ",
                 "Remove file /u/e.service: you edited it: moved to /etc/opdbus/kept",
+                "Remove system user opdbus-chat: mcp-chat ran as it",
                 "Remove file /u/e.service.opdbus-new: ",
             ]
         );

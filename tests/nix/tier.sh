@@ -116,7 +116,9 @@ golden_specs_are_accepted() {
     local spec
     cargo build --quiet --locked --bin op-dbus || return 1
     for spec in tests/nix/goldens/*/etc/opdbus/config.json; do
-        target/debug/op-dbus config check "$spec" || return 1
+        # What stands for a path in the store.
+        sed 's#"@\([A-Za-z0-9._+-]*\)@#"/nix/store/\1#' "$spec" >"$work/spec.json"
+        target/debug/op-dbus config check "$work/spec.json" || return 1
     done
 }
 

@@ -43,55 +43,6 @@ in
         '';
       };
     };
-
-    ml = {
-      enable = mkOption {
-        type = types.bool;
-        default = false;
-        example = true;
-        description = "Whether the ledger's entries are embedded for search by meaning. Not part of this version.";
-      };
-      executionProvider = mkOption {
-        type = types.enum [
-          "cpu"
-          "cuda"
-        ];
-        default = "cpu";
-        example = "cuda";
-        description = "What computes the embeddings.";
-      };
-      numThreads = mkOption {
-        type = types.ints.between 1 1024;
-        default = 1;
-        example = 8;
-        description = "The threads that compute them.";
-      };
-    };
-
-    mcp = {
-      enable = mkOption {
-        type = types.bool;
-        default = false;
-        example = true;
-        description = "Whether the chat page and the MCP endpoint are served. Not part of this version.";
-      };
-      port = mkOption {
-        type = types.port;
-        default = 8080;
-        example = 8080;
-        description = "The TCP port they listen on, on loopback.";
-      };
-    };
-
-    openFirewall = mkOption {
-      type = types.bool;
-      default = false;
-      example = true;
-      description = ''
-        Whether the port of {option}`services.operation-dbus.mcp.port` is opened to the network. Nothing
-        listens there in this version, so nothing is opened.
-      '';
-    };
   };
 
   config = lib.mkIf cfg.enable {
@@ -128,15 +79,6 @@ in
       ''
       ++ lib.optional (cfg.netmaker.joinKeyFile != null && !cfg.netmaker.enable) ''
         services.operation-dbus.netmaker.joinKeyFile is set, and services.operation-dbus.netmaker.enable is not.
-      ''
-      ++ lib.optional cfg.ml.enable ''
-        services.operation-dbus.ml.enable does nothing yet: search by meaning is not part of this version.
-      ''
-      ++ lib.optional cfg.mcp.enable ''
-        services.operation-dbus.mcp.enable does nothing yet: chat and MCP are not part of this version.
-      ''
-      ++ lib.optional cfg.openFirewall ''
-        services.operation-dbus.openFirewall opens nothing: nothing of operation-dbus listens on the network in this version.
       '';
   };
 }

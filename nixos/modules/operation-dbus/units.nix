@@ -10,6 +10,18 @@
 let
   cfg = config.services.operation-dbus;
 
+  inherit (cfg.settings) mcp;
+  listen =
+    if lib.hasInfix ":" mcp.address then
+      "[${mcp.address}]:${toString mcp.port}"
+    else
+      "${mcp.address}:${toString mcp.port}";
+  credentials =
+    if mcp.tls == null then
+      "# Without TLS of its own."
+    else
+      "LoadCredential=certificate:${mcp.tls.certificate}\nLoadCredential=key:${mcp.tls.key}";
+
   units = pkgs.runCommand "operation-dbus-units" { } ''
     mkdir -p $out/lib/systemd/system $out/share/dbus-1/system.d $out/share/polkit-1/actions
     for unit in ${cfg.package}/share/operation-dbus/systemd/*; do
@@ -22,7 +34,9 @@ let
       esac
       substitute "$unit" "$out/$place/''${unit##*/}" \
         --subst-var-by bindir ${cfg.package}/bin \
-        --subst-var-by basePath ${lib.escapeShellArg cfg.settings.btrfs.basePath}
+        --subst-var-by basePath ${lib.escapeShellArg cfg.settings.btrfs.basePath} \
+        --subst-var-by mcpListen ${lib.escapeShellArg listen} \
+        --subst-var-by mcpCredentials ${lib.escapeShellArg credentials}
     done
   '';
 
@@ -71,6 +85,7 @@ in
       "opdbus-container@".restartIfChanged = false;
     };
     systemd.sockets.opdbus.wantedBy = [ "sockets.target" ];
+    systemd.sockets.opdbus-search.wantedBy = [ "sockets.target" ];
     systemd.timers.opdbus-snapshots.wantedBy = [ "timers.target" ];
     systemd.timers.opdbus-checkpoint.wantedBy = [ "timers.target" ];
   };

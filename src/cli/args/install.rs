@@ -31,7 +31,7 @@ pub struct Arguments {
     pub yes: bool,
     /// Take operation-dbus off this host: containers stop; services, bridge, packet filter and programs go. The data
     /// and the host spec stay, and an installation takes them up again.
-    #[arg(long, conflicts_with_all = ["config", "base_path", "btrfs_image", "rootfs", "uplink", "generate_nix_config"])]
+    #[arg(long, conflicts_with_all = ["config", "base_path", "btrfs_image", "rootfs", "uplink", "chat", "ml", "generate_nix_config"])]
     pub uninstall: bool,
     /// With --uninstall: destroy the data and the host spec, too. Lists what goes and asks for the host's name, which
     /// --yes skips.
@@ -58,6 +58,12 @@ pub struct Arguments {
     /// Write the host spec, or what the flags would make it, as a NixOS configuration, and do nothing else; - prints it.
     #[arg(long, value_name = "FILE", num_args = 0..=1, default_missing_value = "/tmp/operation-dbus-config.nix")]
     pub generate_nix_config: Option<PathBuf>,
+    /// Serve the chat page and the MCP endpoint (`mcp.enable` in the host spec), on this host's loopback alone.
+    #[arg(long)]
+    pub chat: bool,
+    /// Have the search know what is meant (`ml.enable` in the host spec), once `op-dbus model fetch` got the model.
+    #[arg(long)]
+    pub ml: bool,
     /// At the end, make this network card a port of the bridge: see `op-dbus bridge uplink set --help`. It is moved back
     /// unless `op-dbus bridge uplink confirm` is called in time.
     #[arg(long, value_name = "NIC")]

@@ -2,12 +2,14 @@
 //! program can write the manual pages of all.
 
 pub mod bridge;
+pub mod chat;
 pub mod container;
 pub mod daemon;
 pub mod flows;
 pub mod install;
 pub mod ledger;
 pub mod plugin;
+pub mod search;
 pub mod snapshot;
 pub mod storage;
 pub mod template;
@@ -16,14 +18,16 @@ pub mod uplink;
 use clap::{Command, CommandFactory};
 
 /// The command lines of all programs but `op-dbus`.
-pub(super) fn commands() -> [Command; 11] {
+pub(super) fn commands() -> [Command; 13] {
     [
         bridge::Arguments::command(),
+        chat::Arguments::command(),
         container::Arguments::command(),
         flows::Arguments::command(),
         install::Arguments::command(),
         ledger::Program::command(),
         plugin::command(),
+        search::Arguments::command(),
         snapshot::command(),
         storage::Arguments::command(),
         template::Program::command(),
@@ -48,7 +52,16 @@ mod tests {
     fn what_changes_something_says_beforehand_what_it_would_change_or_is_known_not_to() {
         // An operation that is added has `--dry-run`, or another that shows the same; these have neither: what
         // they would do is in their arguments, or comes through a stream.
-        let known = ["bridge.uplink.confirm", "container.exec", "ledger.checkpoint", "plugin.send"];
+        let known = [
+            "bridge.uplink.confirm",
+            "chat.open",
+            "container.exec",
+            "ledger.checkpoint",
+            "model.import",
+            "plugin.send",
+            "token.create",
+            "token.revoke",
+        ];
         let shown_by_another = ["apply", "doctor.fix", "drift.save"];
         let without: Vec<&str> = crate::ops::Registry::default()
             .iter()

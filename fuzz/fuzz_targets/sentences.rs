@@ -1,0 +1,4 @@
+//! See `TARGETS` in `src/fuzzing.rs`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| opdbus::fuzzing::target("sentences")(data));

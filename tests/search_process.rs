@@ -1,0 +1,314 @@
+//! The process that has the search's index: asked, killed, and given an index that is none.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a fixture that fails ends the test")]
+
+#[path = "support/past.rs"]
+mod past;
+mod support;
+
+use std::fs;
+use std::os::fd::AsRawFd;
+use std::os::unix::net::{UnixDatagram, UnixListener};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use opdbus::deployment::Deployment;
+use opdbus::fault::{Kind, Report};
+use opdbus::ledger::{self, Caller, Ledger, NewEntry, Outcome, Via};
+use opdbus::search::wire::{self, Asked, By, Found, Search, Status};
+use rusqlite::Connection;
+use rustix::io::{FdFlags, fcntl_setfd};
+use serde_json::{Value, json};
+use support::Need;
+
+/// A host with the ledger of `tests/search`, and the two sockets that systemd would have.
+struct Bare {
+    dir: tempfile::TempDir,
+    listener: UnixListener,
+    bell: UnixDatagram,
+}
+
+impl Bare {
+    fn new(ml: &str) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let base = dir.path().join("base");
+        for directory in ["etc", "run", "base/@timing", "base/@vectors", "base/@cache"] {
+            fs::create_dir_all(dir.path().join(directory)).unwrap();
+        }
+        past::ledger(&base.join("@timing/blockchain.db"));
+        let listener = UnixListener::bind(wire::socket(&dir.path().join("run"))).unwrap();
+        let bell = UnixDatagram::bind(wire::bell(&dir.path().join("run"))).unwrap();
+        let made = Self { dir, listener, bell };
+        made.specify(ml);
+        made
+    }
+
+    fn specify(&self, ml: &str) {
+        let ml: Value = serde_json::from_str(ml).unwrap();
+        let spec = json!({ "version": 1, "btrfs": { "basePath": self.at("base") }, "ml": ml });
+        fs::write(self.at("etc/config.json"), spec.to_string()).unwrap();
+    }
+
+    fn at(&self, path: &str) -> PathBuf {
+        self.dir.path().join(path)
+    }
+
+    fn index(&self) -> PathBuf {
+        self.at("base/@vectors/vector-index.db")
+    }
+
+    fn ledger(&self) -> Ledger {
+        Ledger::open(&self.at("base/@timing/blockchain.db")).unwrap()
+    }
+
+    /// Starts the program as systemd does, with the sockets as descriptors 3 and 4.
+    fn start(&self) -> Running {
+        let (listener, bell) = (self.listener.as_raw_fd(), self.bell.as_raw_fd());
+        fcntl_setfd(&self.listener, FdFlags::empty()).unwrap();
+        fcntl_setfd(&self.bell, FdFlags::empty()).unwrap();
+        // By way of higher numbers, so that neither is overwritten before it is copied.
+        let script = format!(
+            "exec 200<&{listener} 201<&{bell}; exec 3<&200 4<&201 200<&- 201<&-; LISTEN_PID=$$ LISTEN_FDS=2 exec \"$0\""
+        );
+        let child = Command::new("bash")
+            .args(["-c", &script, env!("CARGO_BIN_EXE_opdbus-search")])
+            .env("OPDBUS_ETC", self.at("etc"))
+            .env("OPDBUS_RUN", self.at("run"))
+            .stdin(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        Running(child)
+    }
+
+    fn ask(&self, query: &str) -> Result<Found, Report> {
+        let search = Search { query: query.into(), limit: 5, since: None, until: None, explain: true };
+        wire::ask(&self.at("run"), &Asked::Search(search))
+    }
+
+    fn status(&self) -> Status {
+        wire::ask(&self.at("run"), &Asked::Status).unwrap()
+    }
+
+    /// Waits until every entry has its vector.
+    fn settled(&self) -> Status {
+        let began = Instant::now();
+        loop {
+            let status = self.status();
+            if status.behind == 0 || began.elapsed() > Duration::from_secs(300) {
+                return status;
+            }
+            std::thread::sleep(Duration::from_millis(200));
+        }
+    }
+}
+
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+}
+
+fn call(operation: &str, target: &str) -> NewEntry {
+    let caller = Caller { uid: Some(1000), user: "alice".into(), via: Via::Dbus };
+    NewEntry::call(ledger::Call {
+        operation,
+        target,
+        caller: &caller,
+        arguments: json!({ "name": target }).as_object().cloned().unwrap(),
+        outcome: Outcome::Ok,
+        duration: Duration::from_millis(12),
+        deployment: Deployment::Traditional,
+    })
+}
+
+fn ids(found: &Found) -> Vec<i64> {
+    found.matches.iter().map(|found| found.entry.id).collect()
+}
+
+#[test]
+fn a_question_is_answered_and_what_was_appended_since_is_found() {
+    let bare = Bare::new("{}");
+    let _running = bare.start();
+    let found = bare.ask("zeppelin-07").unwrap();
+    assert_eq!((found.by, ids(&found)), (By::Words, vec![]));
+    assert!(found.notes[0].contains("ml.enable"), "{:?}", found.notes);
+    let new = bare.ledger().append(&call("container.create", "zeppelin-07")).unwrap();
+    let found = bare.ask("zeppelin-07").unwrap();
+    assert_eq!(ids(&found), [new.id]);
+    let found = bare.ask("what did alice do in the last 5 minutes").unwrap();
+    assert_eq!((found.by, ids(&found)), (By::Time, vec![new.id]));
+    assert_eq!(found.understood.caller.as_deref(), Some("alice"));
+    let found = bare.ask("what failed before 1999").unwrap();
+    assert_eq!((ids(&found), found.understood.outcome.as_deref()), (vec![], Some("failed")));
+}
+
+#[test]
+fn a_question_without_an_end_and_one_that_is_none_are_refused_and_the_next_is_answered() {
+    let bare = Bare::new("{}");
+    let _running = bare.start();
+    let error = bare.ask(&"x".repeat(5000)).unwrap_err();
+    assert_eq!(error.kind, Kind::Invalid, "{error}");
+    for line in ["", "{", "{\"search\":{}}\n", "\u{0}\u{0}\n", "[[[[[["] {
+        use std::io::{Read, Write};
+        let mut stream = std::os::unix::net::UnixStream::connect(wire::socket(&bare.at("run"))).unwrap();
+        stream.write_all(line.as_bytes()).unwrap();
+        stream.shutdown(std::net::Shutdown::Write).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        assert!(answer.contains("\"invalid\""), "{line:?}: {answer}");
+    }
+    assert!(bare.ask("everything of root").is_ok());
+    for odd in
+        ["\" OR 1=1 --", "'; DROP TABLE entries; --", "NEAR(a b, 3) *", "^a:b", "\u{202e}x", "AND OR NOT"]
+    {
+        assert!(bare.ask(odd).is_ok(), "{odd}");
+    }
+}
+
+#[test]
+fn an_index_that_is_damaged_or_of_another_ledger_is_made_anew_and_said_so() {
+    let bare = Bare::new("{}");
+    let right = {
+        let _running = bare.start();
+        ids(&bare.ask("snapshots of plugins").unwrap())
+    };
+    assert!(!right.is_empty());
+    let whole = fs::read(bare.index()).unwrap();
+    let forget = || {
+        for suffix in ["-wal", "-shm"] {
+            let _ = fs::remove_file(format!("{}{suffix}", bare.index().display()));
+        }
+    };
+    let damaged = |from: usize, to: usize| {
+        let mut bytes = whole.clone();
+        let end = to.min(bytes.len());
+        bytes[from..end].iter_mut().for_each(|byte| *byte = byte.wrapping_mul(31).wrapping_add(7));
+        bytes
+    };
+    let connection = Connection::open(bare.index()).unwrap();
+    connection.execute("UPDATE about SET value = 'ff' WHERE key = 'ledger'", []).unwrap();
+    drop(connection);
+    let other = fs::read(bare.index()).unwrap();
+    for (what, bytes) in [
+        ("no database", b"#!/bin/sh\n".repeat(1000)),
+        ("cut short", whole[..whole.len() / 2].to_vec()),
+        ("a damaged head", damaged(0, 4096)),
+        ("damaged in the middle", damaged(4096, 1 << 30)),
+        ("another ledger's", other),
+    ] {
+        forget();
+        fs::write(bare.index(), bytes).unwrap();
+        let _running = bare.start();
+        let found = bare.ask("snapshots of plugins").unwrap();
+        assert_eq!(ids(&found), right, "{what}");
+        assert!(found.notes.iter().any(|note| note.contains("made anew")), "{what}: {:?}", found.notes);
+    }
+    forget();
+    fs::remove_file(bare.index()).unwrap();
+    let _running = bare.start();
+    let found = bare.ask("snapshots of plugins").unwrap();
+    assert_eq!(ids(&found), right);
+    assert!(!found.notes.iter().any(|note| note.contains("made anew")), "there was none before");
+}
+
+#[test]
+fn a_ledger_that_was_put_back_is_indexed_anew() {
+    let bare = Bare::new("{}");
+    let path = bare.at("base/@timing/blockchain.db");
+    let before = fs::read(&path).unwrap();
+    {
+        let _running = bare.start();
+        bare.ledger().append(&call("container.create", "zeppelin-07")).unwrap();
+        assert_eq!(bare.ask("zeppelin-07").unwrap().matches.len(), 1);
+    }
+    fs::write(&path, before).unwrap();
+    for suffix in ["-wal", "-shm"] {
+        let _ = fs::remove_file(format!("{}{suffix}", path.display()));
+    }
+    let again = bare.ledger().append(&call("container.create", "balloon-01")).unwrap();
+    let _running = bare.start();
+    assert_eq!(ids(&bare.ask("balloon-01").unwrap()), [again.id]);
+    assert_eq!(bare.ask("zeppelin-07").unwrap().matches.len(), 0);
+}
+
+/// `OPDBUS_KILLS` of them, 20 if it does not say.
+#[test]
+fn killed_at_random_while_the_ledger_grows_it_loses_and_invents_nothing() {
+    let bare = Bare::new("{}");
+    let runs: u32 = std::env::var("OPDBUS_KILLS").ok().and_then(|n| n.parse().ok()).unwrap_or(20);
+    let ledger = bare.ledger();
+    let before = ledger.head().unwrap().id;
+    let mut appended = 0;
+    for run in 0..runs {
+        let running = bare.start();
+        let mut random = [0; 2];
+        getrandom::fill(&mut random).unwrap();
+        let end = Instant::now() + Duration::from_micros(u64::from(u16::from_le_bytes(random)) * 3);
+        while Instant::now() < end {
+            ledger.append(&call("container.create", &format!("kite-{run}-{appended}"))).unwrap();
+            wire::ring(&bare.at("run"));
+            appended += 1;
+        }
+        drop(running);
+    }
+    assert_eq!(ledger.head().unwrap().id, before + appended, "each append was answered");
+    assert!(ledger.verify().unwrap().first_bad.is_none());
+    let _running = bare.start();
+    let status = bare.status();
+    // All but the genesis, which has nothing to say.
+    assert_eq!(status.entries, u64::try_from(before + appended).unwrap());
+    assert_eq!(status.anew, None, "a kill damages nothing");
+    let last = format!("kite-{}-", runs - 1);
+    let found = bare.ask(&format!("{last}{}", appended - 1)).unwrap();
+    assert_eq!(ids(&found), [before + appended], "{found:?}");
+}
+
+#[test]
+fn without_a_model_it_says_so_and_searches_words() {
+    let bare = Bare::new(r#"{"enable": true}"#);
+    let _running = bare.start();
+    let found = bare.ask("snapshots of plugins").unwrap();
+    assert_eq!(found.by, By::Words);
+    assert!(
+        found.notes[0].contains("there is no model at") && found.notes[0].contains("op-dbus model fetch")
+    );
+    bare.specify(r#"{"enable": true, "executionProvider": "cuda"}"#);
+    let notes = bare.ask("snapshots of plugins").unwrap().notes;
+    assert!(notes[0].contains("cuda") || notes[0].contains("CUDA"), "{notes:?}");
+}
+
+#[test]
+fn with_the_model_entries_are_embedded_behind_the_append_and_remembered() {
+    let name = "with_the_model_entries_are_embedded_behind_the_append_and_remembered";
+    if !support::can_run("unit", name, &[Need::Files("OPDBUS_TEST_MODEL")]) {
+        return;
+    }
+    let model = PathBuf::from(std::env::var_os("OPDBUS_TEST_MODEL").unwrap());
+    let bare = Bare::new(&json!({ "enable": true, "model": model }).to_string());
+    let asked = "somebody broke into the web server";
+    let first = {
+        let _running = bare.start();
+        let status = bare.settled();
+        assert_eq!((status.behind, status.loaded), (0, true), "{status:?}");
+        let found = bare.ask(asked).unwrap();
+        assert_eq!(found.by, By::Meaning);
+        assert!(found.notes.is_empty(), "{:?}", found.notes);
+        assert!(found.matches.iter().all(|found| found.why.unwrap().meaning.is_some()));
+        let new = bare.ledger().append(&call("container.create", "zeppelin-07")).unwrap();
+        wire::ring(&bare.at("run"));
+        assert_eq!(bare.settled().behind, 0);
+        assert_eq!(ids(&bare.ask("zeppelin-07").unwrap())[0], new.id);
+        ids(&bare.ask(asked).unwrap())
+    };
+    // The index is gone; what its sentences came to is not.
+    fs::remove_file(bare.index()).unwrap();
+    let _running = bare.start();
+    let began = Instant::now();
+    assert_eq!(bare.settled().behind, 0);
+    assert!(began.elapsed() < Duration::from_secs(20), "it was not computed anew");
+    assert_eq!(ids(&bare.ask(asked).unwrap()), first);
+}
