@@ -55,7 +55,9 @@ test_an_installation_of_the_main_job_is_upgraded_and_keeps_everything() {
         mkdir -p /var/lib/lxc/legacy/rootfs; echo "lxc.uts.name = legacy" >/var/lib/lxc/legacy/config
         mkdir -p /etc/opdbus /var/lib/op-dbus/notes; echo mine >/etc/opdbus/notes.txt; echo y >/var/lib/op-dbus/notes/y
         btrfs subvolume create /var/lib/op-dbus/@mine >/dev/null; echo x >/var/lib/op-dbus/@mine/x'
-    lab /opt/old/install-opdbus.sh --yes --bin-dir /opt/old-programs --rootfs /opt/lab/guest.tar.zst --config /opt/lab/host.json >"$OUT" 2>&1 || die "$(tail -n 20 "$OUT")"
+    # Of what the host spec has come to know since, the old programs would refuse the whole.
+    lab cat /opt/lab/host.json | jq 'del(.mcp)' | lab tee /opt/lab/old-host.json >/dev/null
+    lab /opt/old/install-opdbus.sh --yes --bin-dir /opt/old-programs --rootfs /opt/lab/guest.tar.zst --config /opt/lab/old-host.json >"$OUT" 2>&1 || die "$(tail -n 20 "$OUT")"
     show "the old version: $(opdbus --version)"
     until_true 60 containers_run 2 >/dev/null
     opdbus container create by-hand --connect web-02 >/dev/null
