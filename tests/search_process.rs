@@ -147,6 +147,33 @@ fn a_question_is_answered_and_what_was_appended_since_is_found() {
 }
 
 #[test]
+fn what_is_about_an_operation_alone_gives_all_of_those_calls_and_the_newest_first() {
+    let bare = Bare::new("{}");
+    let _running = bare.start();
+    let created: Vec<i64> = (0..4)
+        .flat_map(|number| {
+            let ledger = bare.ledger();
+            let created = ledger.append(&call("container.create", &format!("zeppelin-{number}"))).unwrap();
+            // One that speaks of it, in fewer words.
+            ledger.append(&call("ledger.show", "container.create")).unwrap();
+            [created.id]
+        })
+        .collect();
+    let found = bare.ask("what containers were created today?").unwrap();
+    assert_eq!(
+        (found.by, found.understood.operations.as_slice()),
+        (By::Time, &["container.create".to_owned()][..])
+    );
+    assert_eq!(ids(&found), created.iter().rev().copied().collect::<Vec<_>>());
+    assert_eq!(found.notes, [""; 0]);
+    let found = bare.ask("was the container zeppelin-2 created today?").unwrap();
+    assert_eq!(ids(&found), [created[2]]);
+    let found = bare.ask("was the container zeppelin-9 created today?").unwrap();
+    assert_eq!((found.by, found.understood.operations.len()), (By::Words, 0));
+    assert!(found.notes[0].contains("there is no such container.create"), "{:?}", found.notes);
+}
+
+#[test]
 fn a_question_without_an_end_and_one_that_is_none_are_refused_and_the_next_is_answered() {
     let bare = Bare::new("{}");
     let _running = bare.start();
@@ -174,7 +201,7 @@ fn an_index_that_is_damaged_or_of_another_ledger_is_made_anew_and_said_so() {
     let bare = Bare::new("{}");
     let right = {
         let _running = bare.start();
-        ids(&bare.ask("snapshots of plugins").unwrap())
+        ids(&bare.ask("snapshots of machines").unwrap())
     };
     assert!(!right.is_empty());
     let whole = fs::read(bare.index()).unwrap();
@@ -203,14 +230,14 @@ fn an_index_that_is_damaged_or_of_another_ledger_is_made_anew_and_said_so() {
         forget();
         fs::write(bare.index(), bytes).unwrap();
         let _running = bare.start();
-        let found = bare.ask("snapshots of plugins").unwrap();
+        let found = bare.ask("snapshots of machines").unwrap();
         assert_eq!(ids(&found), right, "{what}");
         assert!(found.notes.iter().any(|note| note.contains("made anew")), "{what}: {:?}", found.notes);
     }
     forget();
     fs::remove_file(bare.index()).unwrap();
     let _running = bare.start();
-    let found = bare.ask("snapshots of plugins").unwrap();
+    let found = bare.ask("snapshots of machines").unwrap();
     assert_eq!(ids(&found), right);
     assert!(!found.notes.iter().any(|note| note.contains("made anew")), "there was none before");
 }
@@ -271,13 +298,13 @@ fn killed_at_random_while_the_ledger_grows_it_loses_and_invents_nothing() {
 fn without_a_model_it_says_so_and_searches_words() {
     let bare = Bare::new(r#"{"enable": true}"#);
     let _running = bare.start();
-    let found = bare.ask("snapshots of plugins").unwrap();
+    let found = bare.ask("snapshots of machines").unwrap();
     assert_eq!(found.by, By::Words);
     assert!(
         found.notes[0].contains("there is no model at") && found.notes[0].contains("op-dbus model fetch")
     );
     bare.specify(r#"{"enable": true, "executionProvider": "cuda"}"#);
-    let notes = bare.ask("snapshots of plugins").unwrap().notes;
+    let notes = bare.ask("snapshots of machines").unwrap().notes;
     assert!(notes[0].contains("cuda") || notes[0].contains("CUDA"), "{notes:?}");
 }
 

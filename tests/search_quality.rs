@@ -1,8 +1,10 @@
-//! Search finds what it is asked for: two sets of questions over one ledger of 250 entries, asked of words alone, of the
+//! Search finds what it is asked for: four sets of questions over one ledger of 250 entries, asked of words alone, of the
 //! meaning alone and of both. `--nocapture` prints the table.
 //!
-//! `everyday.jsonl` are questions as an admin types them; `questions.jsonl` are harder on purpose: most of those about a
-//! meaning share no word with the entries they are about.
+//! `everyday.jsonl` and `everyday-2.jsonl` are questions as an admin types them: by the first two weights were settled, and what
+//! the second showed (it had 69 of 80 right) was mended four times in what a question is taken apart into. `unseen.jsonl` was
+//! made after that, by who had not seen the search: nothing was changed after it. `questions.jsonl` are harder on purpose:
+//! most of those about a meaning share no word with the entries they are about.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -51,15 +53,15 @@ fn ask(
     limit: u32,
     rank: impl Fn(&mut Vec<Hit>),
 ) -> (Table, Vec<String>) {
-    let callers = index.callers().unwrap();
+    let known = index.known().unwrap();
     let (mut table, mut missed) = (Table::new(), Vec::new());
     // What the ledger knows of the last snapshot; see the sets' own notes.
     let last =
         |what: &str| what.contains("snapshot").then(|| "2026-11-16T08:00:00Z".parse::<Timestamp>().unwrap());
     for Asked { question: text, kind, now, zone, relevant } in asked {
         let now: Zoned = now.to_zoned(TimeZone::get(zone).unwrap());
-        let question = question::read(text, &now, &last, &callers);
-        let (mut hits, _) = index.search(&question, limit).unwrap();
+        let mut question = question::read(text, &now, &last, &known);
+        let (mut hits, _) = index.search(&mut question, limit).unwrap();
         rank(&mut hits);
         let found: Vec<i64> = hits.iter().take(3).map(|hit| hit.id).collect();
         let right = found.iter().any(|id| relevant.contains(id));
@@ -99,6 +101,8 @@ fn hybrid_search_is_better_than_words_and_than_meaning_alone() {
     let mut words = open("words.db", None);
     for (set, text, least) in [
         ("everyday", include_str!("search/everyday.jsonl"), 0.9),
+        ("everyday-2", include_str!("search/everyday-2.jsonl"), 0.9),
+        ("unseen", include_str!("search/unseen.jsonl"), 0.9),
         ("hard", include_str!("search/questions.jsonl"), 0.0),
     ] {
         let asked: Vec<Asked> = lines(text);

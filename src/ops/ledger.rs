@@ -59,7 +59,8 @@ impl Default for ShowArgs {
     }
 }
 
-fn time(given: Option<String>, last: bool) -> Result<Option<i64>, Report> {
+/// A time that somebody gave, in seconds since 1970-01-01T00:00:00Z; `last` is the last second of a date, instead of the first.
+pub(super) fn time(given: Option<String>, last: bool) -> Result<Option<i64>, Report> {
     let parsed = given.map(|given| text::point(&given, last, &TimeZone::system())).transpose();
     parsed.map_err(|why| Report::new(Kind::Invalid, why))
 }

@@ -9,6 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::call::Call;
+use super::ledger::time;
 use super::registry::{Effect, Op};
 use crate::fault::{Kind, Report};
 use crate::ledger::text;
@@ -45,15 +46,10 @@ fn default_limit() -> u32 {
     10
 }
 
-fn time(given: Option<&String>, last: bool) -> Result<Option<i64>, Report> {
-    let parsed = given.map(|given| text::point(given, last, &TimeZone::system())).transpose();
-    parsed.map_err(|why| Report::new(Kind::Invalid, why))
-}
-
 impl Op for Search {
     const NAME: &'static str = "search";
     const SUMMARY: &'static str = "Search the ledger, by words, by meaning and by time";
-    const HELP: &'static str = "Phrases of time become an exact range in the host's time zone: yesterday, last Tuesday, in March, since the last\nsnapshot, between 9:00 and 10:00. How it ended (failed, refused) and by whom are filters, too; all of it is said with\nthe answer. The rest is looked for in the words of each entry and, with `ml.enable` in the host spec and the model there\n(op-dbus model status), by what it means.\n\nExamples:\n  op-dbus search 'containers created last week'\n  op-dbus search 'what did alice change since the last snapshot' --explain\n  op-dbus search 'why did web-01 not start' --since 2026-01-31 --json";
+    const HELP: &'static str = "Phrases of time become an exact range in the host's time zone: yesterday, last Tuesday, in March, since the last\nsnapshot, between 9:00 and 10:00. How it ended (failed, refused), by whom, and what was done, where the question is about\nnothing else (containers created), are filters, too; all of it is said with the answer. The rest is looked for in the words of each entry and, with `ml.enable` in the host spec and the model there\n(op-dbus model status), by what it means.\n\nExamples:\n  op-dbus search 'containers created last week'\n  op-dbus search 'what did alice change since the last snapshot' --explain\n  op-dbus search 'why did web-01 not start' --since 2026-01-31 --json";
     // What asks for a search by name gives what it is for; else it is a question about what was done, and passed on whole.
     const PHRASES: &'static [&'static str] = &[
         "[op-dbus] search [for|the ledger for] {query…}",
@@ -92,9 +88,9 @@ impl Op for Search {
         let asked = Asked::Search(Query {
             query: args.query,
             limit: args.limit,
-            since: time(args.since.as_ref(), false)?,
+            since: time(args.since, false)?,
             // What is asked for is the last second, and what is sent the first after it.
-            until: time(args.until.as_ref(), true)?.map(|last| last.saturating_add(1)),
+            until: time(args.until, true)?.map(|last| last.saturating_add(1)),
             explain: args.explain,
         });
         wire::ask(&call.host.paths.run, &asked)
@@ -150,6 +146,11 @@ fn understood(found: &Found, zone: &TimeZone) -> String {
     }
     parts.extend(asked.outcome.iter().map(|outcome| format!("outcome {outcome}")));
     parts.extend(asked.caller.iter().map(|caller| format!("by {caller}")));
+    if !asked.operations.is_empty() {
+        let names =
+            if asked.names.is_empty() { String::new() } else { format!(" with {}", quoted(&asked.names)) };
+        parts.push(format!("operation {}{names}", asked.operations.join(" or ")));
+    }
     let looked = match found.by {
         By::Time => "the newest first".to_owned(),
         By::Words => format!("for the words {}", quoted(&asked.words)),

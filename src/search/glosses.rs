@@ -1,6 +1,10 @@
 //! What operations are called in other words: for entries of operations that the registry has, and those of earlier
 //! versions and of programs that are none of its operations.
 
+use std::collections::BTreeSet;
+
+use super::words::stem;
+
 /// Operations by name, each with what it is called in other words.
 const GLOSSES: &[(&str, &[&str])] = &[
     ("install", &["installed operation-dbus", "set up this machine", "upgraded the management software"]),
@@ -69,7 +73,55 @@ pub fn glosses(operation: &str) -> &'static [&'static str] {
     GLOSSES.iter().find(|(name, _)| *name == operation).map_or(&[], |(_, glosses)| glosses)
 }
 
+/// The operations that words are about beyond doubt: two or more, all of which are in the operation's name, or else in it and
+/// one of its descriptions. "containers created" is about `container.create`, "containers" about too many to say.
+pub(super) fn about(wanted: &[String], operations: &[String]) -> Vec<String> {
+    let wanted: BTreeSet<String> = wanted.iter().map(|word| stem(word)).collect();
+    if wanted.len() < 2 {
+        return Vec::new();
+    }
+    let stems = |text: &str| text.split([' ', '.', '_', '-']).map(stem).collect::<BTreeSet<_>>();
+    let covers = |name: &str, gloss: &str| {
+        let (name, gloss) = (stems(name), stems(gloss));
+        wanted.iter().all(|word| name.contains(word) || gloss.contains(word))
+    };
+    let named: Vec<String> = operations.iter().filter(|name| covers(name, "")).cloned().collect();
+    if !named.is_empty() {
+        return named;
+    }
+    let described = |name: &&String| glosses(name).iter().any(|gloss| covers(name, gloss));
+    operations.iter().filter(described).cloned().collect()
+}
+
 /// The operations that are known by name.
 pub(super) fn operations() -> impl Iterator<Item = &'static str> {
     GLOSSES.iter().map(|(name, _)| *name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_about_an_operation_only_where_all_of_them_are_its_own() {
+        let operations: Vec<String> = GLOSSES.iter().map(|(name, _)| (*name).to_owned()).collect();
+        for (words, wanted) in [
+            ("containers created", &["container.create"][..]),
+            ("container creations", &["container.create"]),
+            ("snapshots taken", &["snapshot.create", "plugin.snapshot"]),
+            ("network card moved", &["bridge.uplink.set", "bridge.uplink.revert"]),
+            ("snapshots restored", &["snapshot.restore"]),
+            ("templates built", &["template.build"]),
+            ("images built", &["template.build", "template.refresh"]),
+            ("audit trail exported", &["ledger.export"]),
+            ("containers", &[]),
+            ("created creation", &[]),
+            ("containers created nesting", &[]),
+            ("container restored", &[]),
+            ("", &[]),
+        ] {
+            let words: Vec<String> = words.split_whitespace().map(str::to_owned).collect();
+            assert_eq!(about(&words, &operations), wanted, "{words:?}");
+        }
+    }
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::embed::Vector;
 use super::error::SearchError;
 use super::model::{self, DIMENSIONS};
-use super::question::Question;
+use super::question::{Known, Question};
 use super::remembered::Remembering;
 use super::rows::Rows;
 use super::sentence::{self, Glosses};
@@ -137,13 +137,15 @@ impl<'a> Index<'a> {
         self.store.count()
     }
 
-    /// The users who are known to have asked for something.
-    pub fn callers(&self) -> Result<Vec<String>, SearchError> {
-        Ok(self.store.callers()?.into_iter().map(|(_, name)| name).collect())
+    /// What a question may be about.
+    pub fn known(&self) -> Result<Known, SearchError> {
+        let callers = self.store.callers()?.into_iter().map(|(_, name)| name).collect();
+        Ok(Known { callers, operations: self.store.operations()? })
     }
 
-    /// The entries that answer a question, the best first.
-    pub fn search(&mut self, question: &Question, limit: u32) -> Result<(Vec<Hit>, By), SearchError> {
+    /// The entries that answer a question, the best first. Where it is about an operation of which nothing is let through, it
+    /// is asked as if that had not been seen: see [`Question::operations`], which is then empty.
+    pub fn search(&mut self, question: &mut Question, limit: u32) -> Result<(Vec<Hit>, By), SearchError> {
         let caller = match &question.caller {
             Some(name) => {
                 self.store.callers()?.into_iter().find(|(_, known)| known == name).map(|(number, _)| number)
@@ -153,10 +155,18 @@ impl<'a> Index<'a> {
         let outcome = question.outcome.and_then(|outcome| OUTCOMES.iter().position(|o| *o == outcome));
         let through =
             Through { range: question.range, caller, outcome: outcome.and_then(|o| u8::try_from(o).ok()) };
-        if question.words.is_empty() {
+        let newest = if question.words.is_empty() {
+            self.store.newest(&through, limit)?
+        } else if question.operations.is_empty() {
+            Vec::new()
+        } else {
+            self.store.newest_of(&question.operations, &question.names, &through, limit)?
+        };
+        if question.words.is_empty() || !newest.is_empty() {
             let plain = |id| Hit { id, score: 0.0, meaning: None, words: 0.0, names: 0.0 };
-            return Ok((self.store.newest(&through, limit)?.into_iter().map(plain).collect(), By::Time));
+            return Ok((newest.into_iter().map(plain).collect(), By::Time));
         }
+        question.operations.clear();
         let words: HashMap<i64, f64> =
             self.store.with_words(&question.words, &through, CANDIDATES)?.into_iter().collect();
         let best = words.values().copied().fold(f64::MIN_POSITIVE, f64::max);

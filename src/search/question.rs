@@ -7,6 +7,7 @@ use std::ops::Range;
 
 use jiff::Zoned;
 
+use super::glosses::about;
 use super::when::{self, LastTime, Phrase, TimeRange};
 use super::words::{Word, words};
 
@@ -21,12 +22,23 @@ pub struct Question {
     pub outcome: Option<&'static str>,
     /// Who asked for it.
     pub caller: Option<String>,
+    /// The operations that it is about: those that all of its words are of, apart from names.
+    pub operations: Vec<String>,
     /// The rest, for its meaning.
     pub text: String,
     /// The words of the rest that say something.
     pub words: Vec<String>,
     /// Those of them that look like names: with digits, dashes, dots.
     pub names: Vec<String>,
+}
+
+/// What a question may be about, as the index knows it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Known {
+    /// The users who asked for something.
+    pub callers: Vec<String>,
+    /// The operations that were called.
+    pub operations: Vec<String>,
 }
 
 /// How things end, in words. What is longer comes first.
@@ -189,9 +201,9 @@ const NOTHING: [&str; 113] = [
     "yet",
 ];
 
-/// Takes a question apart. `callers` are the users who are known to have asked for something.
+/// Takes a question apart.
 #[must_use]
-pub fn read(text: &str, now: &Zoned, last: LastTime<'_>, callers: &[String]) -> Question {
+pub fn read(text: &str, now: &Zoned, last: LastTime<'_>, known: &Known) -> Question {
     let mut question = Question::default();
     let mut taken: Vec<Range<usize>> = Vec::new();
     for Phrase { range, span } in when::find(text, now, last) {
@@ -210,7 +222,7 @@ pub fn read(text: &str, now: &Zoned, last: LastTime<'_>, callers: &[String]) -> 
         question.outcome = Some(outcome);
         taken.push(span);
     }
-    if let Some((caller, span)) = caller(&left, callers) {
+    if let Some((caller, span)) = caller(&left, &known.callers) {
         question.caller = Some(caller);
         taken.push(span);
     }
@@ -218,12 +230,14 @@ pub fn read(text: &str, now: &Zoned, last: LastTime<'_>, callers: &[String]) -> 
     question.text = left.iter().map(|word| &text[word.span.clone()]).collect::<Vec<_>>().join(" ");
     let says = |word: &String| !NOTHING.contains(&word.as_str()) && word.contains(char::is_alphanumeric);
     question.words = left.into_iter().map(|word| word.text).filter(says).collect();
-    question.names = question.words.iter().filter(|word| is_name(word)).cloned().collect();
+    let (names, rest): (Vec<_>, Vec<_>) = question.words.iter().cloned().partition(|word| is_name(word));
+    question.names = names;
+    question.operations = about(&rest, &known.operations);
     question
 }
 
 fn outcome(words: &[Word]) -> Option<(&'static str, Range<usize>)> {
-    OUTCOMES.iter().find_map(|(outcome, phrases)| {
+    let said = OUTCOMES.iter().find_map(|(outcome, phrases)| {
         phrases.iter().find_map(|phrase| {
             let phrase: Vec<&str> = phrase.split(' ').collect();
             let at = words.windows(phrase.len()).position(|some| {
@@ -233,7 +247,18 @@ fn outcome(words: &[Word]) -> Option<(&'static str, Range<usize>)> {
             let end = at + phrase.len() - usize::from(phrase.ends_with(&["start"]));
             Some((*outcome, words[at].span.start..words[end - 1].span.end))
         })
-    })
+    });
+    said.or_else(|| Some(("failed", why_not(words)?)))
+}
+
+/// "why did web-01 not come up", "why couldn't it be built": the word that says so.
+fn why_not(words: &[Word]) -> Option<Range<usize>> {
+    let is = |word: &Word, any: &[&str]| any.contains(&word.text.replace('’', "'").as_str());
+    let why = words.iter().position(|word| is(word, &["why"]))?;
+    let not = words[why..].iter().find(|word| {
+        is(word, &["not", "cannot", "can't", "couldn't", "didn't", "doesn't", "wasn't", "won't", "wouldn't"])
+    });
+    not.map(|word| word.span.clone())
 }
 
 /// A user who is named, alone ("what did carol do", "carol's") or after a word that says so. root is also what files and
@@ -265,8 +290,11 @@ mod tests {
 
     fn asked(text: &str) -> Question {
         let now: Zoned = "2026-11-18T15:00:00+01:00[Europe/Berlin]".parse().unwrap();
-        let callers = ["root", "carol", "www-data", "1337"].map(str::to_owned);
-        read(text, &now, &|_| None, &callers)
+        let known = Known {
+            callers: ["root", "carol", "www-data", "1337"].map(str::to_owned).to_vec(),
+            operations: ["container.create", "container.start", "search"].map(str::to_owned).to_vec(),
+        };
+        read(text, &now, &|_| None, &known)
     }
 
     #[test]
@@ -284,6 +312,27 @@ mod tests {
     }
 
     #[test]
+    fn what_it_is_about_is_an_operation_where_nothing_else_is_said() {
+        for (text, operations, names) in [
+            ("what containers were created yesterday?", &["container.create"][..], &[][..]),
+            ("was the container db-01 created by carol?", &["container.create"], &["db-01"]),
+            ("which containers did not start", &["container.start"], &[]),
+            ("containers created with nesting", &[], &[]),
+            ("what happened to db-01", &[], &["db-01"]),
+        ] {
+            let question = asked(text);
+            assert_eq!(
+                (&question.operations[..], &question.names[..]),
+                (
+                    &operations.iter().map(|o| (*o).to_owned()).collect::<Vec<_>>()[..],
+                    &names.iter().map(|o| (*o).to_owned()).collect::<Vec<_>>()[..]
+                ),
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
     fn who_is_named_is_a_filter_and_what_only_sounds_like_it_is_not() {
         for (text, caller) in [
             ("carol's restores", Some("carol")),
@@ -295,6 +344,23 @@ mod tests {
             ("/root/q3.jsonl", None),
         ] {
             assert_eq!(asked(text).caller.as_deref(), caller, "{text}");
+        }
+    }
+
+    #[test]
+    fn why_something_is_not_is_asked_of_what_failed() {
+        for (text, outcome, words) in [
+            (
+                "why could ci-runner-07 not be created at first?",
+                Some("failed"),
+                &["ci-runner-07", "created", "first"][..],
+            ),
+            ("why didn’t the bridge get its uplink", Some("failed"), &["bridge", "uplink"]),
+            ("what did alice not change", None, &["alice", "change"]),
+        ] {
+            let question = asked(text);
+            assert_eq!(question.outcome, outcome, "{text}");
+            assert_eq!(question.words, words, "{text}");
         }
     }
 

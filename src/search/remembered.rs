@@ -4,14 +4,13 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use half::f16;
 use rusqlite::{Connection, OptionalExtension, params};
 use sha2::{Digest, Sha256};
 
 use super::embed::{Embedder, Vector};
 use super::error::SearchError;
-use super::model::{self, DIMENSIONS};
-use super::store;
+use super::model;
+use super::store::{self, Halves, from_halves, halves};
 
 /// The most sentences on disk: about 50 MB.
 const MOST: i64 = 50_000;
@@ -57,7 +56,7 @@ impl Remembering {
             vector
         } else {
             // As it is kept: the same sentence has the same vector whether it was kept or not.
-            let vector = self.embedder.embed(sentence)?.map(|v| f16::from_f32(v).to_f32());
+            let vector = from_halves(&halves(&self.embedder.embed(sentence)?));
             self.kept(|kept| kept.put(&key, &vector).map(Some));
             vector
         };
@@ -135,21 +134,18 @@ impl Kept {
     }
 
     fn get(&mut self, key: &[u8; 32]) -> rusqlite::Result<Option<Vector>> {
-        let bytes: Option<[u8; 2 * DIMENSIONS]> = self
+        let bytes: Option<Halves> = self
             .connection
             .prepare_cached("SELECT vector FROM sentences WHERE key = ?1")?
             .query_row([key], |row| row.get(0))
             .optional()?;
-        Ok(bytes.map(|bytes| {
-            std::array::from_fn(|i| f16::from_le_bytes([bytes[2 * i], bytes[2 * i + 1]]).to_f32())
-        }))
+        Ok(bytes.map(|bytes| from_halves(&bytes)))
     }
 
     fn put(&mut self, key: &[u8; 32], vector: &Vector) -> rusqlite::Result<()> {
-        let bytes: Vec<u8> = vector.iter().flat_map(|v| f16::from_f32(*v).to_le_bytes()).collect();
         self.connection
             .prepare_cached("INSERT OR IGNORE INTO sentences (key, vector) VALUES (?1, ?2)")?
-            .execute(params![key, bytes])?;
+            .execute(params![key, halves(vector)])?;
         self.added += 1;
         if self.added >= SLACK {
             self.added = 0;

@@ -52,6 +52,10 @@ pub fn words_of(entry: &Entry, other: Glosses<'_>) -> String {
         text(&metadata["error"]),
     ];
     particulars(metadata, &mut |name, value| all.push(format!("{} {value}", spaced(name))));
+    // MiB, which people count in thousands.
+    if let Some(memory) = metadata["arguments"]["memory"].as_u64().filter(|memory| memory % 1024 == 0) {
+        all.push(format!("{} GB {0} GiB", memory / 1024));
+    }
     all.join(" ")
 }
 
@@ -177,6 +181,7 @@ mod tests {
             "alice",
             "failed",
             "memory 8192",
+            "8 GB 8 GiB",
             "no start yes",
         ] {
             assert!(words.contains(wanted), "{wanted} in {words}");

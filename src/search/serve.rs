@@ -17,7 +17,7 @@ use super::question;
 use super::remembered::Remembering;
 use super::store::{self, Opened};
 use super::when::TimeRange;
-use super::wire::{self, Asked, Found, LONGEST, MOST, Match, Search, Status, Understood, Why};
+use super::wire::{self, Asked, By, Found, LONGEST, MOST, Match, Search, Status, Understood, Why};
 use super::{glosses, last};
 use crate::engine::Host;
 use crate::fault::{Kind, Report};
@@ -129,17 +129,23 @@ impl Worker {
         let mut found = self.sound(|open| {
             open.index.catch_up()?;
             let ledger = ledger_of(&open.basis.base);
-            let callers = open.index.callers()?;
+            let known = open.index.known()?;
             let mut question =
-                question::read(&search.query, &Zoned::now(), &|what| last::last(&ledger, what), &callers);
+                question::read(&search.query, &Zoned::now(), &|what| last::last(&ledger, what), &known);
             let given = |second: Option<i64>| second.and_then(|second| Timestamp::from_second(second).ok());
             question.range =
                 question.range.and(TimeRange { since: given(search.since), until: given(search.until) });
-            let (hits, by) = open.index.search(&question, search.limit.clamp(1, MOST))?;
+            let about = question.operations.join(", ");
+            let (hits, by) = open.index.search(&mut question, search.limit.clamp(1, MOST))?;
             let (_, behind) = open.index.count()?;
-            let mut notes: Vec<String> =
-                open.why.iter().map(|why| format!("searched by words alone: {why}")).collect();
-            if open.why.is_none() && behind > 0 {
+            let mut notes = Vec::new();
+            if question.operations.is_empty() && !about.is_empty() {
+                notes.push(format!("there is no such {about}; this is what comes nearest"));
+            }
+            if by != By::Time {
+                notes.extend(open.why.iter().map(|why| format!("searched by words alone: {why}")));
+            }
+            if by != By::Time && open.why.is_none() && behind > 0 {
                 notes
                     .push(format!("{behind} entries are found by their words alone until they are embedded"));
             }

@@ -17,14 +17,16 @@ use super::words::{stem, words};
 use crate::ledger::Entry;
 
 /// The format that this program writes; another one is made anew.
-const FORMAT: &str = "1";
+const FORMAT: &str = "2";
 
 const SCHEMA: &str = "
     CREATE TABLE about (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
     CREATE TABLE callers (number INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
+    CREATE TABLE operations (number INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
     CREATE TABLE entries (
         id INTEGER PRIMARY KEY, timestamp INTEGER NOT NULL, caller INTEGER NOT NULL, outcome INTEGER NOT NULL,
-        scale REAL, code BLOB, exact BLOB);
+        operation INTEGER NOT NULL, scale REAL, code BLOB, exact BLOB);
+    CREATE INDEX of_operation ON entries(operation, id);
     CREATE INDEX without_vector ON entries(id) WHERE code IS NULL;
     CREATE VIRTUAL TABLE words USING fts5(text, content = '', tokenize = 'unicode61');
     CREATE VIRTUAL TABLE frequency USING fts5vocab(words, 'row');
@@ -191,9 +193,11 @@ impl Store {
         let add = || {
             let tx = self.connection.unchecked_transaction()?;
             let mut caller = tx.prepare("INSERT OR IGNORE INTO callers (name) VALUES (?1)")?;
+            let mut operation = tx.prepare("INSERT OR IGNORE INTO operations (name) VALUES (?1)")?;
             let mut insert = tx.prepare(
-                "INSERT INTO entries (id, timestamp, caller, outcome)
-                 VALUES (?1, ?2, (SELECT number FROM callers WHERE name = ?3), ?4)",
+                "INSERT INTO entries (id, timestamp, caller, outcome, operation)
+                 VALUES (?1, ?2, (SELECT number FROM callers WHERE name = ?3), ?4,
+                         (SELECT number FROM operations WHERE name = ?5))",
             )?;
             let mut say = tx.prepare("INSERT INTO words (rowid, text) VALUES (?1, ?2)")?;
             for (entry, text) in entries {
@@ -205,10 +209,11 @@ impl Store {
                     .and_then(|o| u8::try_from(o).ok())
                     .unwrap_or(0);
                 caller.execute([name])?;
-                insert.execute(params![entry.id, entry.timestamp, name, outcome])?;
+                operation.execute([&entry.operation])?;
+                insert.execute(params![entry.id, entry.timestamp, name, outcome, entry.operation])?;
                 say.execute(params![entry.id, stems(text)])?;
             }
-            drop((caller, insert, say));
+            drop((caller, operation, insert, say));
             tx.execute("INSERT OR REPLACE INTO about VALUES ('last', ?1)", [&newest.current_hash])?;
             tx.commit()
         };
@@ -251,9 +256,8 @@ impl Store {
             for (id, vector) in vectors {
                 let code = Code::of(vector);
                 let bytes = code.bytes.map(i8::cast_unsigned);
-                let exact: Vec<u8> = vector.iter().flat_map(|v| f16::from_f32(*v).to_le_bytes()).collect();
                 let facts = update
-                    .query_row(params![id, code.scale, bytes, exact], |row| {
+                    .query_row(params![id, code.scale, bytes, halves(vector)], |row| {
                         Ok(Facts {
                             id: *id,
                             timestamp: row.get(0)?,
@@ -309,11 +313,8 @@ impl Store {
                 .prepare_cached("SELECT exact FROM entries WHERE id = ?1 AND exact IS NOT NULL")?;
             let mut found = HashMap::with_capacity(ids.len());
             for id in ids {
-                let bytes: Option<[u8; 2 * DIMENSIONS]> = one.query_row([id], |row| row.get(0)).optional()?;
-                if let Some(bytes) = bytes {
-                    let number = |i: usize| f16::from_le_bytes([bytes[2 * i], bytes[2 * i + 1]]).to_f32();
-                    found.insert(*id, std::array::from_fn(number));
-                }
+                let bytes: Option<Halves> = one.query_row([id], |row| row.get(0)).optional()?;
+                found.extend(bytes.map(|bytes| (*id, from_halves(&bytes))));
             }
             Ok(found)
         };
@@ -326,6 +327,17 @@ impl Store {
             self.connection
                 .prepare_cached("SELECT number, name FROM callers")?
                 .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
+                .collect()
+        };
+        read().map_err(sql("read", &self.path))
+    }
+
+    /// The operations that are known to have been called.
+    pub fn operations(&self) -> Result<Vec<String>, SearchError> {
+        let read = || -> rusqlite::Result<Vec<_>> {
+            self.connection
+                .prepare_cached("SELECT name FROM operations")?
+                .query_map([], |row| row.get(0))?
                 .collect()
         };
         read().map_err(sql("read", &self.path))
@@ -351,14 +363,13 @@ impl Store {
         let read = || {
             let mut known = Vec::new();
             for word in wanted {
-                // A name is several words for the index, that have to stand side by side.
                 let parts: Vec<String> = parts(word).map(stem).collect();
                 let mut rarest = i64::MAX;
                 for part in &parts {
                     rarest = rarest.min(self.frequency(part)?);
                 }
-                if rarest > 0 && rarest < i64::MAX {
-                    known.push((rarest, format!("\"{}\"", parts.join(" "))));
+                if rarest > 0 {
+                    known.extend(phrase(&parts).map(|phrase| (rarest, phrase)));
                 }
             }
             known.sort();
@@ -393,6 +404,46 @@ impl Store {
         read().map_err(sql("search", &self.path))
     }
 
+    /// The newest entries of some operations that are let through, in which all of these names are.
+    pub fn newest_of(
+        &self,
+        operations: &[String],
+        names: &[String],
+        through: &Through,
+        count: u32,
+    ) -> Result<Vec<i64>, SearchError> {
+        let names: Vec<String> =
+            names.iter().filter_map(|name| phrase(&parts(name).map(stem).collect::<Vec<_>>())).collect();
+        let condition =
+            if names.is_empty() { "" } else { "AND id IN (SELECT rowid FROM words WHERE words MATCH ?6)" };
+        let query = format!(
+            "SELECT id FROM entries
+             WHERE operation IN (SELECT number FROM operations JOIN json_each(?7) ON name = value)
+               AND timestamp >= ?1 AND timestamp < ?2
+               AND (?3 IS NULL OR caller = ?3) AND (?4 IS NULL OR outcome = ?4) {condition} ORDER BY id DESC LIMIT ?5"
+        );
+        let read = || -> rusqlite::Result<Vec<_>> {
+            let (since, until) = through.seconds();
+            let operations = serde_json::json!(operations).to_string();
+            self.connection
+                .prepare_cached(&query)?
+                .query_map(
+                    params![
+                        since,
+                        until,
+                        through.caller,
+                        through.outcome,
+                        count,
+                        names.join(" AND "),
+                        operations
+                    ],
+                    |row| row.get(0),
+                )?
+                .collect()
+        };
+        read().map_err(sql("search", &self.path))
+    }
+
     /// The newest entries that are let through.
     pub fn newest(&self, through: &Through, count: u32) -> Result<Vec<i64>, SearchError> {
         let read = || -> rusqlite::Result<Vec<_>> {
@@ -407,6 +458,26 @@ impl Store {
         };
         read().map_err(sql("search", &self.path))
     }
+}
+
+/// A name as a phrase of the index: several words, that have to stand side by side; nothing where it has no word.
+fn phrase(stems: &[String]) -> Option<String> {
+    (!stems.is_empty()).then(|| format!("\"{}\"", stems.join(" ")))
+}
+
+/// A vector as it is kept, two bytes a number.
+pub(super) type Halves = [u8; 2 * DIMENSIONS];
+
+pub(super) fn halves(vector: &Vector) -> Halves {
+    let mut bytes = [0; 2 * DIMENSIONS];
+    for (pair, value) in bytes.chunks_exact_mut(2).zip(vector) {
+        pair.copy_from_slice(&f16::from_f32(*value).to_le_bytes());
+    }
+    bytes
+}
+
+pub(super) fn from_halves(bytes: &Halves) -> Vector {
+    std::array::from_fn(|i| f16::from_le_bytes([bytes[2 * i], bytes[2 * i + 1]]).to_f32())
 }
 
 fn pair(row: &Row<'_>) -> rusqlite::Result<(i64, f64)> {

@@ -69,6 +69,9 @@ pub struct Understood {
     pub outcome: Option<String>,
     /// Only what this user asked for.
     pub caller: Option<String>,
+    /// Only these operations, the newest first: what was asked is about nothing else, apart from names.
+    #[serde(default)]
+    pub operations: Vec<String>,
     /// What was looked for by its meaning.
     pub text: String,
     /// What was looked for as words.
@@ -81,7 +84,7 @@ pub struct Understood {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum By {
-    /// There was nothing to look for but a time, a caller, an outcome: the newest first.
+    /// There was nothing to look for but a time, a caller, an outcome, or an operation (of a name): the newest first.
     Time,
     /// By words alone.
     Words,
@@ -154,6 +157,7 @@ impl From<&Question> for Understood {
             phrases: question.phrases.clone(),
             outcome: question.outcome.map(str::to_owned),
             caller: question.caller.clone(),
+            operations: question.operations.clone(),
             text: question.text.clone(),
             words: question.words.clone(),
             names: question.names.clone(),

@@ -104,9 +104,16 @@ pub(super) fn weekday(word: &str) -> Option<i8> {
     i8::try_from(index).ok()
 }
 
-/// The stem of an English word, so that "created", "creating" and "creation" are "create": endings are cut off, no word is
-/// looked up. Names, which have digits or signs in them, are their own stems.
+/// Forms of verbs that no ending tells, with their stems.
+const IRREGULAR: [(&str, &str); 5] =
+    [("built", "build"), ("sent", "send"), ("shown", "show"), ("taken", "tak"), ("took", "tak")];
+
+/// The stem of an English word, so that "created", "creating" and "creation" are "create": endings are cut off, and few words
+/// are looked up. Names, which have digits or signs in them, are their own stems.
 pub(super) fn stem(word: &str) -> String {
+    if let Some((_, stem)) = IRREGULAR.iter().find(|(form, _)| *form == word) {
+        return (*stem).to_owned();
+    }
     if word.len() < 4 || !word.bytes().all(|b| b.is_ascii_lowercase()) {
         return word.to_owned();
     }
@@ -164,6 +171,10 @@ mod tests {
             ("is", &["is"]),
             ("bus", &["bus"]),
             ("need", &["need", "needed"]),
+            ("tak", &["take", "takes", "taking", "took", "taken"]),
+            ("build", &["build", "builds", "built", "building"]),
+            ("send", &["send", "sent", "sending"]),
+            ("show", &["show", "shown", "showed"]),
         ] {
             for form in forms {
                 assert_eq!(stem(form), stem_of, "{form}");

@@ -68,7 +68,7 @@ test_an_admin_in_a_browser_signs_in_creates_and_deletes_and_the_ledger_names_the
     mkdir -p "$shots"
     # A browser of this machine, on the lab's network.
     nsenter --target "$(lab_leader)" --net -- /usr/bin/python3 "$HERE/chat/browser.py" "$link" "$shots" >"$OUT" 2>&1 ||
-        die "$(tail -n 30 "$OUT")"
+        die "$(grep '^seen: ' "$OUT" | tr '\n' ' '; grep -v '^seen: ' "$OUT" | tail -n 30)"
     show "$(grep '^seen: ' "$OUT" | tr '\n' ' ')"
     show "screenshots: $shots"
     for what in create delete; do

@@ -7,6 +7,7 @@
 //! - A named period (this week, in March) is all of it; only what counts back (in the last 3 days) ends now.
 //! - A weekday is the latest one before today; a month or a day without a year the latest that has begun.
 //! - `since` begins where its point begins, `after` where it ends; `before` ends where its point begins, `until` where it ends.
+//!   With something that was on a day ("since the upgrade on 9 June") that whole day belongs to it.
 //! - Between two days, months or years both are meant whole; between two times of day from the first up to the second.
 
 mod point;
@@ -185,10 +186,14 @@ impl Parser<'_> {
             return None;
         }
         let behind = self.past(at + 1, &["in", "on", "at"]);
-        let (period, next) = self
-            .point(behind, true)
-            .and_then(|(point, next)| Some((self.now.period(&point)?, next)))
-            .or_else(|| self.event(behind))?;
+        let point = self.point(behind, true).and_then(|(point, next)| Some((self.now.period(&point)?, next)));
+        let Some((period, next)) = point.or_else(|| self.event(behind)) else {
+            // At what time of its day it was is not said.
+            let (Period { since, until }, next) = self.what_was_on(behind)?;
+            let later = matches!(how, "since" | "after");
+            let range = TimeRange { since: later.then_some(since), until: (!later).then_some(until) };
+            return Some((range, next));
+        };
         let range = match how {
             "since" => TimeRange { since: Some(period.since), until: None },
             "after" => TimeRange { since: Some(period.until), until: None },
@@ -196,6 +201,14 @@ impl Parser<'_> {
             _ => TimeRange { since: None, until: Some(period.until) },
         };
         Some((range, next))
+    }
+
+    /// "the upgrade on 9 June": that day.
+    fn what_was_on(&self, at: usize) -> Read<Period> {
+        (at + 1..=at + 4).take_while(|on| !self.is(on - 1, &["and", "or", "on"])).find_map(|on| {
+            let (day, next) = self.is(on, &["on"]).then(|| self.plain_day(on + 1, true)).flatten()?;
+            Some((self.now.period(&day)?, next))
+        })
     }
 
     /// "the last snapshot": when that was, to the second that the ledger knows.
