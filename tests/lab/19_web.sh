@@ -101,8 +101,9 @@ test_the_sentences_of_the_requirements_give_what_they_promise() {
 }
 
 test_nothing_hostile_that_is_said_does_anything() {
-    local secret before
+    local secret before restarts
     members_are_there
+    restarts=$(lab systemctl show --property=NRestarts --value mcp-chat.service)
     lab runuser --user member -- op-dbus token revoke hostile >/dev/null 2>&1 || true
     secret=$(token member hostile operate)
     entries() { opdbus ledger show --json --limit 0 | jq '[.[] | select(.operation | IN("overview", "ledger.show", "container.list") | not)] | length'; }
@@ -110,7 +111,7 @@ test_nothing_hostile_that_is_said_does_anything() {
     lab python3 - hostile "$secret" "${LAB_SENTENCES:-10000}" <"$HERE/chat/talk.py" >"$OUT" 2>&1 || die "$(tail -n 5 "$OUT")"
     show "$(tail -n 1 "$OUT")"
     equal "$before" "$(entries)" "something was called"
-    equal 0 "$(lab systemctl show --property=NRestarts --value mcp-chat.service)"
+    equal "$restarts" "$(lab systemctl show --property=NRestarts --value mcp-chat.service)"
     containers_run || die "$(opdbus container list)"
 }
 

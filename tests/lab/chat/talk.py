@@ -27,6 +27,7 @@ class Chat:
     def __init__(self, token):
         self.socket = socket.create_connection(ADDRESS, timeout=60)
         self.buffer = b""
+        self.said = 0
         key = base64.b64encode(os.urandom(16)).decode()
         self.socket.sendall(
             f"GET /ws HTTP/1.1\r\nHost: 127.0.0.1:8080\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
@@ -71,6 +72,7 @@ class Chat:
             raise Lost(str(error)) from error
 
     def say(self, sentence):
+        self.said += 1
         self.frame(1, sentence.encode("utf-8", "surrogatepass"))
 
     def hear(self):
@@ -91,11 +93,11 @@ class Chat:
                 return json.loads(payload)
 
     def answered(self):
-        """All messages up to the one that ends an answer."""
+        """All messages that answer the last sentence, up to the one that ends it."""
         heard = []
         while not heard or heard[-1]["type"] not in ("assistant", "error", "unclear", "confirm"):
             message = self.hear()
-            if "request" in message or message["type"] == "error":
+            if message.get("request") == self.said:
                 heard.append(message)
         return heard
 
