@@ -13,7 +13,6 @@ mod private;
 mod support;
 
 use std::net::TcpListener;
-use std::os::fd::AsRawFd;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -23,9 +22,9 @@ use opdbus::ledger::{self, Ledger, Via};
 use opdbus::paths::Tree;
 use private::PrivateBus;
 use rustix::fs::XattrFlags;
-use rustix::io::{FdFlags, fcntl_setfd};
 use serde_json::{Value, json};
 use support::Need;
+use support::sockets::handed_over;
 
 macro_rules! needs_a_client {
     () => {
@@ -118,21 +117,11 @@ impl Host {
         made["secret"].as_str().unwrap().to_owned()
     }
 
-    /// The chat's server, with its socket as descriptor 3, as systemd has it.
+    /// The chat's server, started as systemd does.
     fn serve(&self) -> Running {
-        let listener = self.listener.as_raw_fd();
-        fcntl_setfd(&self.listener, FdFlags::empty()).unwrap();
-        let script =
-            format!("exec 200<&{listener}; exec 3<&200 200<&-; LISTEN_PID=$$ LISTEN_FDS=1 exec \"$0\"");
-        let mut command = Command::new("bash");
+        let mut command = handed_over(env!("CARGO_BIN_EXE_mcp-chat"), &[&self.listener]);
         Self::set(&self.bus, &mut command);
-        Running(
-            command
-                .args(["-c", &script, env!("CARGO_BIN_EXE_mcp-chat")])
-                .stdin(Stdio::null())
-                .spawn()
-                .unwrap(),
-        )
+        Running(command.stdin(Stdio::null()).spawn().unwrap())
     }
 
     /// Has the client do all it does.

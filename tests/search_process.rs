@@ -6,10 +6,9 @@ mod past;
 mod support;
 
 use std::fs;
-use std::os::fd::AsRawFd;
 use std::os::unix::net::{UnixDatagram, UnixListener};
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 use opdbus::deployment::Deployment;
@@ -17,9 +16,9 @@ use opdbus::fault::{Kind, Report};
 use opdbus::ledger::{self, Caller, Ledger, NewEntry, Outcome, Via};
 use opdbus::search::wire::{self, Asked, By, Found, Search, Status};
 use rusqlite::Connection;
-use rustix::io::{FdFlags, fcntl_setfd};
 use serde_json::{Value, json};
 use support::Need;
+use support::sockets::handed_over;
 
 /// A host with the ledger of `tests/search`, and the two sockets that systemd would have.
 struct Bare {
@@ -61,17 +60,9 @@ impl Bare {
         Ledger::open(&self.at("base/@timing/blockchain.db")).unwrap()
     }
 
-    /// Starts the program as systemd does, with the sockets as descriptors 3 and 4.
+    /// Starts the program as systemd does.
     fn start(&self) -> Running {
-        let (listener, bell) = (self.listener.as_raw_fd(), self.bell.as_raw_fd());
-        fcntl_setfd(&self.listener, FdFlags::empty()).unwrap();
-        fcntl_setfd(&self.bell, FdFlags::empty()).unwrap();
-        // By way of higher numbers, so that neither is overwritten before it is copied.
-        let script = format!(
-            "exec 200<&{listener} 201<&{bell}; exec 3<&200 4<&201 200<&- 201<&-; LISTEN_PID=$$ LISTEN_FDS=2 exec \"$0\""
-        );
-        let child = Command::new("bash")
-            .args(["-c", &script, env!("CARGO_BIN_EXE_opdbus-search")])
+        let child = handed_over(env!("CARGO_BIN_EXE_opdbus-search"), &[&self.listener, &self.bell])
             .env("OPDBUS_ETC", self.at("etc"))
             .env("OPDBUS_RUN", self.at("run"))
             .stdin(Stdio::null())

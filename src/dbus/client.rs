@@ -9,7 +9,7 @@ use zbus::address::transport::{Transport, Unixexec};
 use zbus::connection::Builder;
 use zbus::message::Type;
 use zbus::proxy::{CacheProperties, MethodFlags};
-use zbus::{Address, Connection, MessageStream, Proxy};
+use zbus::{Address, Connection, Message, MessageStream, Proxy};
 
 use super::{BUS_NAME, ERROR_PREFIX, INTERFACE, OBJECT};
 use crate::deployment::Deployment;
@@ -17,7 +17,7 @@ use crate::engine::Progress;
 use crate::fault::{Fault, Kind, Report};
 
 /// What the signal `Progress` has: see `Manager::progress`.
-pub(super) type Progressed = (String, String, f64, u64);
+type Progressed = (String, String, f64, u64);
 
 /// Why the daemon could not be asked.
 #[derive(Debug, thiserror::Error)]
@@ -143,11 +143,7 @@ impl Client {
                 tokio::select! {
                     reply = &mut reply => return reply,
                     Some(Ok(message)) = messages.next() => {
-                        let header = message.header();
-                        let ours = message.message_type() == Type::Signal
-                            && header.interface().is_some_and(|i| i.as_str() == INTERFACE)
-                            && header.member().is_some_and(|m| m.as_str() == "Progress");
-                        if ours && let Ok((_, text, fraction, _)) = message.body().deserialize::<Progressed>() {
+                        if let Some((_, text, fraction, _)) = progress_of(&message) {
                             progress.report(&text, (fraction >= 0.0).then_some(fraction));
                         }
                     }
@@ -165,13 +161,7 @@ impl Client {
         streams: Option<[OwnedFd; 3]>,
     ) -> zbus::Result<String> {
         let flags = if self.interactive { MethodFlags::ALLOW_INTERACTIVE_AUTH } else { MethodFlags::empty() };
-        let daemon: Proxy<'_> = zbus::proxy::Builder::new(&self.bus)
-            .destination(BUS_NAME)
-            .path(OBJECT)
-            .interface(INTERFACE)
-            .cache_properties(CacheProperties::No)
-            .build()
-            .await?;
+        let daemon = manager(&self.bus).await?;
         let answer = match streams {
             None => daemon.call_with_flags("Call", flags, &(operation, arguments)).await?,
             Some(streams) => {
@@ -182,6 +172,26 @@ impl Client {
         };
         answer.ok_or(zbus::Error::InvalidReply)
     }
+}
+
+/// The daemon's object on a bus.
+pub(super) async fn manager(bus: &Connection) -> zbus::Result<Proxy<'_>> {
+    zbus::proxy::Builder::new(bus)
+        .destination(BUS_NAME)
+        .path(OBJECT)
+        .interface(INTERFACE)
+        .cache_properties(CacheProperties::No)
+        .build()
+        .await
+}
+
+/// The progress of a call, where that is what a message tells.
+pub(super) fn progress_of(message: &Message) -> Option<Progressed> {
+    let header = message.header();
+    let ours = message.message_type() == Type::Signal
+        && header.interface().is_some_and(|i| i.as_str() == INTERFACE)
+        && header.member().is_some_and(|m| m.as_str() == "Progress");
+    ours.then(|| message.body().deserialize().ok()).flatten()
 }
 
 /// The report that came as an error, or one about the bus.

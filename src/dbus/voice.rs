@@ -9,12 +9,11 @@ use futures_util::StreamExt;
 use serde_json::Value;
 use tokio::sync::{broadcast, mpsc};
 use zbus::message::Type;
-use zbus::proxy::CacheProperties;
 use zbus::zvariant::DynamicType;
-use zbus::{Connection, MatchRule, MessageStream, Proxy};
+use zbus::{Connection, MatchRule, MessageStream};
 
-use super::client::{Progressed, report_of};
-use super::{BUS_NAME, ClientError, INTERFACE, OBJECT, Peer};
+use super::client::{manager, progress_of, report_of};
+use super::{ClientError, INTERFACE, Peer};
 use crate::fault::Report;
 use crate::tokens::Token;
 
@@ -117,14 +116,7 @@ impl Daemon {
         let waiting = Arc::clone(&daemon.waiting);
         tokio::spawn(async move {
             while let Some(Ok(message)) = all.next().await {
-                let header = message.header();
-                let ours = message.message_type() == Type::Signal
-                    && header.interface().is_some_and(|i| i.as_str() == INTERFACE)
-                    && header.member().is_some_and(|m| m.as_str() == "Progress");
-                if !ours {
-                    continue;
-                }
-                if let Ok((operation, message, fraction, tag)) = message.body().deserialize::<Progressed>() {
+                if let Some((operation, message, fraction, tag)) = progress_of(&message) {
                     let step = Step { message, fraction: (fraction >= 0.0).then_some(fraction) };
                     tell(&waiting, &operation, tag, &step);
                 }
@@ -170,13 +162,7 @@ impl Daemon {
 
     async fn ask<B: serde::Serialize + DynamicType>(&self, method: &str, body: &B) -> Result<Value, Report> {
         let call = async {
-            let daemon: Proxy<'_> = zbus::proxy::Builder::new(&self.bus)
-                .destination(BUS_NAME)
-                .path(OBJECT)
-                .interface(INTERFACE)
-                .cache_properties(CacheProperties::No)
-                .build()
-                .await?;
+            let daemon = manager(&self.bus).await?;
             daemon.call::<_, _, String>(method, body).await
         };
         let text = call.await.map_err(report_of)?;

@@ -4,6 +4,7 @@
 mod aside;
 mod managed;
 mod rootdir;
+mod summed;
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -13,6 +14,7 @@ use std::path::Path;
 pub use aside::{KEPT, put_aside};
 pub use managed::{FileState, Managed, ManagedError, Written, beside};
 pub use rootdir::RootDir;
+pub use summed::{Summed, copy_summed, sha256};
 
 /// Replaces a file: written beside under a temporary name, synced, renamed, and the directory synced.
 /// `mode` is the whole mode of the new file, whatever the process' umask is. The temporary name is

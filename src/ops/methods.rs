@@ -148,25 +148,40 @@ impl MethodArgs {
     }
 }
 
-fn shown(answered: &Answered) -> String {
-    let values: Vec<String> = answered.answer.iter().map(Value::to_string).collect();
-    if values.is_empty() { format!("{}: done", answered.operation) } else { values.join("\n") }
-}
-
 const HELP: &str = "What is allowed is in the plugin's semantic-mapping.toml, which root edits: the method, what it is called, whether it\ndestroys. The types of the arguments are those that the object says its method takes: `op-dbus introspect`.";
 
 /// `plugin.call`
-pub(super) struct CallMethod;
+pub(super) type CallMethod = ByMethod<false>;
 
-impl Op for CallMethod {
-    const NAME: &'static str = "plugin.call";
-    const SUMMARY: &'static str = "Call a method on the bus that a plugin offers, and that changes something";
+/// `plugin.destroy`
+pub(super) type DestroyByMethod = ByMethod<true>;
+
+/// A call of a method that changes something, or destroys something.
+pub(super) struct ByMethod<const DESTROYS: bool>;
+
+impl<const DESTROYS: bool> ByMethod<DESTROYS> {
+    /// What the plugin must allow the method as.
+    const ALLOWED_AS: plugins::Effect =
+        if DESTROYS { plugins::Effect::Destroy } else { plugins::Effect::Change };
+}
+
+impl<const DESTROYS: bool> Op for ByMethod<DESTROYS> {
+    const NAME: &'static str = if DESTROYS { "plugin.destroy" } else { "plugin.call" };
+    const SUMMARY: &'static str = if DESTROYS {
+        "Call a method on the bus that a plugin offers, and that destroys something"
+    } else {
+        "Call a method on the bus that a plugin offers, and that changes something"
+    };
     const HELP: &'static str = HELP;
-    const EFFECT: Effect = Effect::Change;
+    const EFFECT: Effect = if DESTROYS { Effect::Destroy } else { Effect::Change };
     // The daemon is root, and so does what is called.
     const PRIVILEGE: Privilege = Privilege::Admin;
     const REHEARSES: bool = true;
-    const PHRASES: &'static [&'static str] = &["call [the] method {method} of [the] plugin {name}"];
+    const PHRASES: &'static [&'static str] = if DESTROYS {
+        &["call [the] method {method} of [the] plugin {name} that destroys"]
+    } else {
+        &["call [the] method {method} of [the] plugin {name}"]
+    };
     type Args = MethodArgs;
     type Answer = Answered;
 
@@ -174,43 +189,14 @@ impl Op for CallMethod {
         args.target()
     }
     fn run(call: &Call<'_>, args: MethodArgs) -> Result<Answered, Report> {
-        args.run(call, plugins::Effect::Change)
+        args.run(call, Self::ALLOWED_AS)
     }
     fn rehearse(call: &Call<'_>, args: MethodArgs) -> Result<Vec<PlannedChange>, Report> {
-        args.rehearse(call, plugins::Effect::Change)
+        args.rehearse(call, Self::ALLOWED_AS)
     }
     fn text(answered: &Answered) -> String {
-        shown(answered)
-    }
-}
-
-/// `plugin.destroy`
-pub(super) struct DestroyByMethod;
-
-impl Op for DestroyByMethod {
-    const NAME: &'static str = "plugin.destroy";
-    const SUMMARY: &'static str =
-        "Call a method on the bus that a plugin offers, and that destroys something";
-    const HELP: &'static str = HELP;
-    const EFFECT: Effect = Effect::Destroy;
-    const PRIVILEGE: Privilege = Privilege::Admin;
-    const REHEARSES: bool = true;
-    const PHRASES: &'static [&'static str] =
-        &["call [the] method {method} of [the] plugin {name} that destroys"];
-    type Args = MethodArgs;
-    type Answer = Answered;
-
-    fn target(args: &MethodArgs) -> String {
-        args.target()
-    }
-    fn run(call: &Call<'_>, args: MethodArgs) -> Result<Answered, Report> {
-        args.run(call, plugins::Effect::Destroy)
-    }
-    fn rehearse(call: &Call<'_>, args: MethodArgs) -> Result<Vec<PlannedChange>, Report> {
-        args.rehearse(call, plugins::Effect::Destroy)
-    }
-    fn text(answered: &Answered) -> String {
-        shown(answered)
+        let values: Vec<String> = answered.answer.iter().map(Value::to_string).collect();
+        if values.is_empty() { format!("{}: done", answered.operation) } else { values.join("\n") }
     }
 }
 

@@ -12,7 +12,7 @@ use super::call::Call;
 use super::containers::{List, NoArgs, Shown};
 use super::registry::{Effect, Op, Registry};
 use crate::fault::Report;
-use crate::ledger::format::{Fields, canonical_of};
+use crate::ledger::format::{Fields, canonical};
 use crate::ledger::{Entry, Filter, Finding, Ledger, text};
 use crate::paths::Tree;
 
@@ -65,7 +65,7 @@ static VERIFIED: Mutex<Option<Verified>> = Mutex::new(None);
 fn follow(before: &Verified, entries: &[Entry]) -> bool {
     let (mut id, mut hash) = (before.id, before.hash.clone());
     entries.iter().all(|entry| {
-        let Ok((_, metadata)) = canonical_of(&entry.metadata.to_string()) else { return false };
+        let Some(Ok(metadata)) = entry.metadata.as_object().map(canonical) else { return false };
         let fields = Fields {
             id: entry.id,
             timestamp: entry.timestamp,

@@ -6,9 +6,8 @@ use std::io::{self, Read, Write};
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
-use crate::hex::hex;
+use crate::files::copy_summed;
 use crate::name::PluginName;
 use crate::snapshots::SnapshotName;
 
@@ -87,29 +86,9 @@ pub enum PackageError {
     Io(#[from] io::Error),
 }
 
-/// Copies at most `most` bytes; gives how many there were, and their SHA-256.
-fn copy(from: &mut impl Read, to: &mut impl Write, most: u64) -> io::Result<(u64, String)> {
-    let mut hash = Sha256::new();
-    let mut buffer = vec![0; 1 << 17];
-    let mut from = from.take(most);
-    let mut total = 0;
-    loop {
-        let length = match from.read(&mut buffer) {
-            Ok(0) => break,
-            Ok(length) => length,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Err(error) => return Err(error),
-        };
-        hash.update(&buffer[..length]);
-        to.write_all(&buffer[..length])?;
-        total += length as u64;
-    }
-    Ok((total, hex(&hash.finalize())))
-}
-
 /// The length and SHA-256 of a stream.
 pub(super) fn measure(stream: &mut impl Read) -> io::Result<(u64, String)> {
-    copy(stream, &mut io::sink(), u64::MAX)
+    copy_summed(stream, &mut io::sink())
 }
 
 /// Writes a package.
@@ -122,7 +101,7 @@ pub(super) fn write(
     to.write_all(FIRST)?;
     to.write_all(&line)?;
     to.write_all(b"\n")?;
-    let (size, sha256) = copy(stream, to, u64::MAX)?;
+    let (size, sha256) = copy_summed(stream, to)?;
     to.flush()?;
     if (size, &sha256) == (contents.size, &contents.sha256) {
         return Ok(());
@@ -164,7 +143,7 @@ pub(super) fn read(
     if size > most {
         return Err(PackageError::TooLarge { size, most });
     }
-    let (found, sha256) = copy(from, stream, size)?;
+    let (found, sha256) = copy_summed(from.take(size), stream)?;
     if found < size {
         return Err(PackageError::Truncated { found, size });
     }

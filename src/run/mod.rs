@@ -11,6 +11,7 @@ pub mod recorded;
 use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::os::fd::OwnedFd;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -51,6 +52,18 @@ impl Invocation {
             time_limit: DEFAULT_TIME_LIMIT,
             merged: false,
         }
+    }
+
+    /// Fetches an address into a file by `curl`, over these protocols and no others, also where it is led elsewhere.
+    /// `largest` is in bytes.
+    #[must_use]
+    pub fn download(url: &str, to: &Path, protocols: &str, largest: u64) -> Self {
+        Self::new("curl")
+            .args(["--silent", "--show-error", "--fail", "--location"])
+            .args(["--proto", &format!("={protocols}"), "--max-filesize", &largest.to_string()])
+            .arg("--output")
+            .arg(to)
+            .args(["--", url])
     }
 
     /// Adds an argument.

@@ -1,14 +1,13 @@
 //! Getting the model's files: from where they are published, or from a file that somebody has.
 
 use std::fs::Permissions;
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 use tempfile::NamedTempFile;
 
 use super::error::SearchError;
@@ -95,16 +94,10 @@ pub fn fetch(
         let url = format!("{}/{}", from.trim_end_matches('/'), pinned.name);
         progress.report(&format!("fetching {url} ({} MB)", pinned.size.div_ceil(1_000_000)), None);
         let file = scratch(directory, pinned.name)?;
-        let call = Invocation::new("curl")
-            .args(["--silent", "--show-error", "--fail", "--location", "--proto", "=https,http"])
-            .args(["--max-filesize", &pinned.size.to_string()])
-            .arg("--output")
-            .arg(file.path())
-            .args(["--", url.as_str()])
-            .time_limit(DOWNLOAD);
+        let call = Invocation::download(&url, file.path(), "https,http", pinned.size).time_limit(DOWNLOAD);
         run.run(&call).map_err(|source| SearchError::Fetch { url, source })?;
         // curl wrote under the name, which is the same file.
-        let found = sum(file.path()).map_err(|source| SearchError::Io {
+        let found = files::sha256(file.path()).map_err(|source| SearchError::Io {
             verb: "read",
             path: file.path().to_owned(),
             source,
@@ -118,44 +111,12 @@ pub fn fetch(
     Ok(fetched)
 }
 
-fn sum(path: &Path) -> io::Result<String> {
-    let mut sha = Sha256::new();
-    io::copy(&mut std::fs::File::open(path)?, &mut Sum(&mut sha))?;
-    Ok(crate::hex::hex(&sha.finalize()))
-}
-
-struct Sum<'a>(&'a mut Sha256);
-
-impl Write for Sum<'_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.update(bytes);
-        Ok(bytes.len())
-    }
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
 /// Takes one of the files from somewhere; which of them it is, its sum tells. Gives its name.
 pub fn import(directory: &Path, from: impl Read) -> Result<String, SearchError> {
     let largest = FILES.iter().map(|pinned| pinned.size).max().unwrap_or_default();
     let mut file = scratch(directory, "model")?;
-    let mut sha = Sha256::new();
-    let copy = || -> io::Result<()> {
-        let mut from = from.take(largest + 1);
-        let mut buffer = vec![0; 1 << 16];
-        loop {
-            match from.read(&mut buffer)? {
-                0 => return Ok(()),
-                read => {
-                    sha.update(&buffer[..read]);
-                    file.write_all(&buffer[..read])?;
-                }
-            }
-        }
-    };
-    copy().map_err(|source| SearchError::Io { verb: "take", path: directory.join("model"), source })?;
-    let found = crate::hex::hex(&sha.finalize());
+    let (_, found) = files::copy_summed(from.take(largest + 1), file.as_file_mut())
+        .map_err(|source| SearchError::Io { verb: "take", path: directory.join("model"), source })?;
     let Some(pinned) = FILES.iter().find(|pinned| pinned.sha256 == found) else {
         return Err(SearchError::NotOfModel { found });
     };

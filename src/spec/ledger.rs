@@ -1,11 +1,12 @@
 //! Where checkpoints of the ledger are kept, and how often.
 
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Every;
+use super::path::is_plain;
 
 /// The ledger.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -74,11 +75,7 @@ impl Destination {
     #[must_use]
     pub fn refusal(&self, base: &Path) -> Option<String> {
         let Self::Directory(path) = self else { return None };
-        let plain = path.is_absolute()
-            && path.parent().is_some()
-            && path.components().all(|c| matches!(c, Component::RootDir | Component::Normal(_)))
-            && path.to_str().is_some_and(|s| !s.contains(char::is_control));
-        if !plain {
+        if !is_plain(path, |c| !c.is_control()) || path.parent().is_none() {
             return Some("write \"journal\", or an absolute path below /, without '..'".into());
         }
         if path.starts_with(base) {

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use super::Distribution;
+use super::path::is_plain;
 use super::{HostSpec, Keep, Network, REQUIRED_SUBVOLUMES, Subject, VERSION, is_served};
 use crate::deployment::Deployment;
 use crate::fault::{Fault, Kind};
@@ -240,14 +241,8 @@ fn check_storage(spec: &HostSpec) -> Result<(), SpecError> {
     let base = &spec.btrfs.base_path;
     // Both paths go into a unit file, where spaces, quotes and '%' mean something.
     let plain = |path: &Path| {
-        path.is_absolute()
-            && path.parent().is_some()
-            && path
-                .components()
-                .all(|c| matches!(c, std::path::Component::RootDir | std::path::Component::Normal(_)))
-            && path.to_str().is_some_and(|s| {
-                !s.contains(|c: char| c.is_whitespace() || c.is_control() || "%\\\"'".contains(c))
-            })
+        let odd = |c: char| c.is_whitespace() || c.is_control() || "%\\\"'".contains(c);
+        is_plain(path, |c| !odd(c)) && path.parent().is_some()
     };
     if !plain(base) {
         return Err(wrong(

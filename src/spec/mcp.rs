@@ -1,10 +1,12 @@
 //! The chat page and the MCP endpoint: whether, and where they listen.
 
 use std::net::{IpAddr, Ipv4Addr};
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+use super::path::is_plain;
 
 /// The chat page and the MCP endpoint.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -80,10 +82,8 @@ fn is_host(name: &str) -> bool {
 }
 
 /// Whether a path can stand in a unit file as it is.
-fn is_plain(path: &Path) -> bool {
-    path.is_absolute()
-        && path.components().all(|c| matches!(c, Component::RootDir | Component::Normal(_)))
-        && path.to_str().is_some_and(|s| s.chars().all(|c| c.is_ascii_alphanumeric() || "/._-@+".contains(c)))
+fn stands_in_a_unit(path: &Path) -> bool {
+    is_plain(path, |c| c.is_ascii_alphanumeric() || "/._-@+".contains(c))
 }
 
 impl Mcp {
@@ -103,12 +103,12 @@ impl Mcp {
         }
         if let Some(tls) = &self.tls {
             for (field, path) in [("tls.certificate", &tls.certificate), ("tls.key", &tls.key)] {
-                if !is_plain(path) {
+                if !stands_in_a_unit(path) {
                     return wrong(field, "write an absolute path of letters, digits and ./_-@+".into());
                 }
             }
         }
-        if let Some(root) = self.root.as_deref().filter(|root| !is_plain(root)) {
+        if let Some(root) = self.root.as_deref().filter(|root| !stands_in_a_unit(root)) {
             let root = root.display().to_string();
             return wrong(
                 "root",

@@ -1,9 +1,11 @@
 //! Search by meaning: whether, and what computes it.
 
-use std::path::{Component, PathBuf};
+use std::path::PathBuf;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+use super::path::is_plain;
 
 /// Search by meaning. Without it the search is one of words.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -60,10 +62,8 @@ impl Ml {
             return Some(("ml.numThreads", "it is from 1 to 1024".into()));
         }
         let path = self.model.as_ref()?;
-        let plain = path.is_absolute()
-            && path.components().all(|c| matches!(c, Component::RootDir | Component::Normal(_)))
-            && path.to_str().is_some_and(|s| !s.contains(char::is_control));
-        (!plain).then(|| ("ml.model", "write an absolute path, without '..'".into()))
+        (!is_plain(path, |c| !c.is_control()))
+            .then(|| ("ml.model", "write an absolute path, without '..'".into()))
     }
 }
 

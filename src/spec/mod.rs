@@ -12,6 +12,7 @@ mod mcp;
 mod ml;
 mod nix;
 mod ovs;
+mod path;
 mod plugin;
 mod snapshot;
 mod storage;

@@ -3,17 +3,14 @@
 //! The mini root file system comes from the mirror's `latest-releases.yaml`, over TLS, and is held to the SHA-256 there;
 //! or it is a file that was declared (`rootfs`). Packages are held to the keys in it, by whatever way they come.
 
-use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-
-use sha2::{Digest, Sha256};
 
 use super::error::{TemplateError, io_error};
 use super::populate::{Populated, bound_to_us, os_release, unpack, watch};
 use super::record::Source;
 use crate::engine::Context;
-use crate::files::RootDir;
+use crate::files::{self, RootDir};
 use crate::name::TemplateName;
 use crate::run::{Invocation, RunError, Runner};
 use crate::spec::Template;
@@ -23,7 +20,7 @@ const MIRROR: &str = "https://dl-cdn.alpinelinux.org/alpine";
 /// The flavour that holds no more than apk and busybox.
 const FLAVOUR: &str = "alpine-minirootfs";
 /// The list of releases is some 10 KiB, the mini root file system 4 MiB.
-const LARGEST: &str = "67108864";
+const LARGEST: u64 = 64 << 20;
 const DOWNLOAD: Duration = Duration::from_secs(10 * 60);
 
 /// What the mini root file system lacks to boot; what goes with it (busybox-openrc) apk adds by itself.
@@ -120,37 +117,12 @@ pub(super) fn check(run: &Runner, name: &TemplateName, declaration: &Template) -
 /// Fetches an address into a file.
 fn fetch(cx: &Context<'_>, name: &TemplateName, url: &str, to: &Path) -> Result<(), TemplateError> {
     cx.progress.report(&format!("{name}: fetching {url}"), None);
-    let call = Invocation::new("curl")
-        .args([
-            "--silent",
-            "--show-error",
-            "--fail",
-            "--location",
-            "--proto",
-            "=https",
-            "--max-filesize",
-            LARGEST,
-        ])
-        .arg("--output")
-        .arg(to)
-        .args(["--", url])
-        .time_limit(DOWNLOAD);
+    let call = Invocation::download(url, to, "https", LARGEST).time_limit(DOWNLOAD);
     cx.host.run.run(&call).map(drop).map_err(|source| TemplateError::Fetch {
         name: name.clone(),
         url: url.to_owned(),
         source,
     })
-}
-
-fn sha256(path: &Path) -> std::io::Result<String> {
-    let (mut file, mut sha) = (std::fs::File::open(path)?, Sha256::new());
-    let mut buffer = vec![0; 1 << 16];
-    loop {
-        match file.read(&mut buffer)? {
-            0 => return Ok(crate::hex::hex(&sha.finalize())),
-            read => sha.update(&buffer[..read]),
-        }
-    }
 }
 
 /// Fetches the mini root file system; gives where it lies.
@@ -173,7 +145,7 @@ fn download(
     };
     let file = scratch.join(&published.file);
     fetch(cx, name, &format!("{place}/{}", published.file), &file)?;
-    let found = sha256(&file).map_err(io_error("read", &file))?;
+    let found = files::sha256(&file).map_err(io_error("read", &file))?;
     if found != published.sha256 {
         return Err(wrong(
             name,
@@ -233,7 +205,7 @@ pub(super) fn populate(
         let repositories = format!("{mirror}/{branch}/main\n{mirror}/{branch}/community\n");
         root.write("etc/apk/repositories", repositories.as_bytes(), 0o644)?;
         // To find the mirror by; it goes with all that is the host's.
-        let names = crate::files::read_optional(Path::new("/etc/resolv.conf"))?.unwrap_or_default();
+        let names = files::read_optional(Path::new("/etc/resolv.conf"))?.unwrap_or_default();
         root.remove_all("etc/resolv.conf")?;
         root.write("etc/resolv.conf", &names, 0o644)?;
         Ok(Some(mirror.to_owned()))

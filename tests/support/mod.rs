@@ -13,6 +13,7 @@
 )]
 
 pub mod btrfs;
+pub mod sockets;
 
 use std::io::Write;
 use std::path::Path;

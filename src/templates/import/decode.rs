@@ -1,10 +1,9 @@
-//! Decompression and checksums of what is read, with limits.
+//! Decompression of what is read, with limits.
 
 use std::io::{self, BufRead, BufReader, Read};
 
 use ruzstd::decoding::errors::{FrameDecoderError, ReadFrameHeaderError};
 use ruzstd::decoding::{BlockDecodingStrategy, FrameDecoder};
-use sha2::{Digest, Sha256};
 
 /// The most memory, in KiB, that a decoder gets for its window: what `xz -9e` and `zstd --ultra -22` need.
 const WINDOW_KIB: u32 = 130 << 10;
@@ -91,33 +90,6 @@ impl<R: Read> Read for Limited<R> {
             .left
             .checked_sub(read as u64)
             .ok_or_else(|| io::Error::new(io::ErrorKind::FileTooLarge, TOO_MUCH))?;
-        Ok(read)
-    }
-}
-
-/// Reads, and counts and sums what is read.
-pub(super) struct Summed<R> {
-    pub(super) from: R,
-    digest: Sha256,
-    pub(super) size: u64,
-}
-
-impl<R: Read> Summed<R> {
-    pub(super) fn new(from: R) -> Self {
-        Self { from, digest: Sha256::new(), size: 0 }
-    }
-
-    /// The SHA-256 of what was read, in hexadecimal.
-    pub(super) fn hex(self) -> String {
-        crate::hex::hex(&self.digest.finalize())
-    }
-}
-
-impl<R: Read> Read for Summed<R> {
-    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        let read = self.from.read(into)?;
-        self.digest.update(&into[..read]);
-        self.size += read as u64;
         Ok(read)
     }
 }

@@ -10,9 +10,10 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::Fail;
-use super::decode::{Limited, Summed, decoded};
+use super::decode::{Limited, decoded};
 use super::members::{each, shown};
 use super::unpack::Unpacker;
+use crate::files::Summed;
 
 /// The largest index, manifest or configuration.
 const LARGEST_DOCUMENT: u64 = 4 << 20;

@@ -14,7 +14,7 @@ use std::path::Path;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use self::decode::{Limited, Summed, TOO_MUCH, decoded};
+use self::decode::{Limited, TOO_MUCH, decoded};
 use self::image::{Image, copy, is_image};
 use self::unpack::Unpacker;
 use super::build::{Fill, build_apart, build_with};
@@ -24,7 +24,7 @@ use super::record::{Origin, Source, TemplateRecord};
 use super::request::{Wish, requested};
 use crate::engine::{Context, Lock};
 use crate::fault::Report;
-use crate::files::RootDir;
+use crate::files::{RootDir, Summed};
 use crate::name::TemplateName;
 use crate::spec::Template;
 
