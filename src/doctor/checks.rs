@@ -8,7 +8,9 @@ use crate::bridge;
 use crate::engine::Context;
 use crate::fault::Report;
 use crate::ledger::{Filter, Ledger};
+use crate::search::model;
 use crate::systemd;
+use crate::units::CHAT;
 use crate::uplink::{self, Phase};
 
 /// Those that components rest on.
@@ -23,11 +25,13 @@ pub(super) const BEFORE: [HostCheck; 3] = [
 ];
 
 /// Those that rest on components.
-pub(super) const AFTER: [HostCheck; 4] = [
+pub(super) const AFTER: [HostCheck; 6] = [
     HostCheck { id: "moved", title: "whether the uplink is moved as declared, and confirmed", run: moved },
     HostCheck { id: "chain", title: "the ledger's chain of entries", run: chain },
     HostCheck { id: "services", title: "our units", run: services },
     HostCheck { id: "daemon", title: "the daemon and its API socket", run: daemon },
+    HostCheck { id: "search", title: "the search's model", run: search },
+    HostCheck { id: "chat", title: "the chat's socket and the files that it needs", run: chat },
 ];
 
 /// The first Linux on which a btrfs file system can be mounted with other ids, as containers' are.
@@ -252,6 +256,41 @@ fn daemon(cx: &Context<'_>) -> Vec<Finding> {
             "systemctl restart opdbus.socket",
         ));
     }
+    found
+}
+
+/// Without its model a search goes by words alone, so that is a warning.
+fn search(cx: &Context<'_>) -> Vec<Finding> {
+    if !cx.spec.ml.enable {
+        return Vec::new();
+    }
+    let found = model::check(&model::directory(cx.spec)).err().map(Report::from);
+    found.map(|report| Finding { state: State::Warning, ..Finding::from(report) }).into_iter().collect()
+}
+
+fn chat(cx: &Context<'_>) -> Vec<Finding> {
+    let mcp = &cx.spec.mcp;
+    if !mcp.enable {
+        return Vec::new();
+    }
+    let mut found = Vec::new();
+    match systemd::is_active(CHAT) {
+        Err(error) => found.push(Report::from(error).into()),
+        Ok(false) => found.push(Finding::new(
+            State::Problem,
+            format!("nothing listens for the chat at {}, port {}", mcp.address, mcp.port),
+            format!("systemctl start {CHAT}; journalctl -u {CHAT} says what is in the way"),
+        )),
+        Ok(true) => {}
+    }
+    let files = mcp.tls.iter().flat_map(|tls| [&tls.certificate, &tls.key]).chain(&mcp.root);
+    found.extend(files.filter(|path| !path.exists()).map(|path| {
+        Finding::new(
+            State::Problem,
+            format!("the chat needs {}, which is not there", path.display()),
+            "put it there, or change mcp in the host spec",
+        )
+    }));
     found
 }
 

@@ -225,7 +225,7 @@ mod tests {
         assert_eq!(
             ids().join(" "),
             "host-spec kernel clock disk-space leftovers storage plugins snapshots sockets ledger units bridge nat flows uplink templates \
-             containers moved chain services daemon"
+             containers moved chain services daemon search chat"
         );
     }
 

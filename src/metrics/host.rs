@@ -15,6 +15,7 @@ use crate::engine::{Component, Context};
 use crate::fault::{Kind, Report};
 use crate::ledger::{Ledger, keep};
 use crate::name::ContainerName;
+use crate::search::{index, store};
 use crate::{containers, system, systemd};
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -55,6 +56,7 @@ pub fn look(cx: Result<&Context<'_>, &Report>) -> Registry {
     part("flows", spec().and_then(|cx| count_flows(cx, ours)));
     part("filesystem", spec().and_then(|cx| file_system(cx, ours)));
     part("ledger", spec().and_then(|cx| size_up(cx, ours)));
+    part("search", spec().and_then(|cx| indexed(cx, ours)));
     part("checkpoint", spec().and_then(|cx| checkpoint(cx, ours)));
     ours.register(
         "scrape_success",
@@ -200,6 +202,21 @@ fn size_up(cx: &Context<'_>, into: &mut Registry) -> Result<(), Report> {
     // Entries are numbered from 0, without a gap. A connection apart looks first whether the disk has room to read.
     let entries = u64::try_from(Ledger::read(&ledger, Ledger::head)?.id).unwrap_or_default() + 1;
     into.register("ledger_entries", "Entries of the ledger since it was made", ConstCounter::new(entries));
+    Ok(())
+}
+
+/// The index of the search, as its process left it; nothing where there is none.
+fn indexed(cx: &Context<'_>, into: &mut Registry) -> Result<(), Report> {
+    let Some((entries, without)) = store::count(&index::path(&cx.tree()))? else { return Ok(()) };
+    let gauge = |many: u64| ConstGauge::new(i64::try_from(many).unwrap_or(i64::MAX));
+    into.register("search_indexed_entries", "Entries of the ledger that the search knows", gauge(entries));
+    if cx.spec.ml.enable {
+        into.register(
+            "search_entries_without_vector",
+            "Entries that are found by their words alone until they are embedded",
+            gauge(without),
+        );
+    }
     Ok(())
 }
 

@@ -13,6 +13,7 @@ use super::sentence::{self, Glosses};
 use super::store::{OUTCOMES, Opened, Store, Through};
 use super::wire::By;
 use crate::ledger::{Entry, Filter, Ledger};
+use crate::paths::Tree;
 
 /// Entries that are read and written at once.
 const BATCH: u32 = 512;
@@ -37,6 +38,12 @@ pub struct Index<'a> {
     rows: Option<Rows>,
     embedder: Option<Remembering>,
     glosses: Glosses<'a>,
+}
+
+/// Where the index of a host lies.
+#[must_use]
+pub fn path(tree: &Tree) -> PathBuf {
+    tree.join("@vectors/vector-index.db")
 }
 
 /// An entry that was found.

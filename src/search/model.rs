@@ -59,12 +59,28 @@ pub(super) fn read_one(directory: &Path, pinned: Pinned) -> Result<Vec<u8>, Sear
         File::open(path)?.take(pinned.size + 1).read_to_end(&mut bytes)?;
         Ok(bytes)
     };
-    let bytes = read(&path).map_err(|source: std::io::Error| match source.kind() {
-        std::io::ErrorKind::NotFound => SearchError::NoModel { path: path.clone() },
-        _ => SearchError::Io { verb: "read", path: path.clone(), source },
-    })?;
+    let bytes = read(&path).map_err(|source| not_read(&path, source))?;
     let found = crate::hex::hex(&Sha256::digest(&bytes));
     if found == pinned.sha256 { Ok(bytes) } else { Err(SearchError::AnotherModel { path, found }) }
+}
+
+/// Whether both files are there and those that are pinned.
+pub fn check(directory: &Path) -> Result<(), SearchError> {
+    for pinned in FILES {
+        let path = directory.join(pinned.name);
+        let found = crate::files::sha256(&path).map_err(|source| not_read(&path, source))?;
+        if found != pinned.sha256 {
+            return Err(SearchError::AnotherModel { path, found });
+        }
+    }
+    Ok(())
+}
+
+fn not_read(path: &Path, source: std::io::Error) -> SearchError {
+    match source.kind() {
+        std::io::ErrorKind::NotFound => SearchError::NoModel { path: path.to_owned() },
+        _ => SearchError::Io { verb: "read", path: path.to_owned(), source },
+    }
 }
 
 /// Where the files of the model lie, as the host spec has it.

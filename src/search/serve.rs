@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::embed::Embedder;
 use super::error::SearchError;
-use super::index::{Hit, Index};
+use super::index::{self, Hit, Index};
 use super::model;
 use super::question;
 use super::remembered::Remembering;
@@ -212,8 +212,7 @@ fn open(basis: Basis) -> Result<(Open, Opened), Report> {
     } else {
         (None, Some("the host spec does not ask for more (ml.enable)".into()))
     };
-    let path = tree.join("@vectors/vector-index.db");
-    let (index, opened) = Index::open(&path, &tree.ledger(), embedder, &glosses)?;
+    let (index, opened) = Index::open(&index::path(&tree), &tree.ledger(), embedder, &glosses)?;
     Ok((Open { basis, index, why }, opened))
 }
 

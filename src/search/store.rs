@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use half::f16;
-use rusqlite::{Connection, ErrorCode, OptionalExtension, Row, params};
+use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Row, params};
 
 use super::embed::Vector;
 use super::error::SearchError;
@@ -121,6 +121,28 @@ pub(super) fn remove(path: &Path) -> Result<(), SearchError> {
     Ok(())
 }
 
+/// How many entries an index has and how many of them have no vector, without asking the process that has it; `None` where
+/// there is no index, or one that it will make anew.
+pub fn count(path: &Path) -> Result<Option<(u64, u64)>, SearchError> {
+    if !path.exists() {
+        return Ok(None);
+    }
+    let looked = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)
+        .and_then(|connection| counted(&connection));
+    match looked {
+        Ok(counted) => Ok(Some(counted)),
+        Err(error) if is_damage(&error) => Ok(None),
+        Err(error) => Err(sql("read", path)(error)),
+    }
+}
+
+fn counted(connection: &Connection) -> rusqlite::Result<(u64, u64)> {
+    let count =
+        |what: &str| connection.query_row(what, [], |row| row.get::<_, i64>(0)).map(i64::unsigned_abs);
+    // The second by the index of these alone.
+    Ok((count("SELECT count(*) FROM entries")?, count("SELECT count(*) FROM entries WHERE code IS NULL")?))
+}
+
 impl Store {
     /// Opens the index of the ledger whose first entry has this hash; makes it where there is none that can be used.
     pub fn open(path: &Path, ledger: &str) -> Result<(Self, Opened), SearchError> {
@@ -222,17 +244,7 @@ impl Store {
 
     /// How many entries there are, and how many of them have no vector.
     pub fn count(&self) -> Result<(u64, u64), SearchError> {
-        let count = |what: &str| {
-            self.connection.query_row(what, [], |row| row.get::<_, i64>(0)).map(i64::unsigned_abs)
-        };
-        let read = || {
-            Ok((
-                count("SELECT count(*) FROM entries")?,
-                // By the index of these alone.
-                count("SELECT count(*) FROM entries WHERE code IS NULL")?,
-            ))
-        };
-        read().map_err(sql("read", &self.path))
+        counted(&self.connection).map_err(sql("read", &self.path))
     }
 
     /// Entries that have no vector yet, the newest first.

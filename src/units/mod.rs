@@ -22,7 +22,8 @@ use crate::storage::place;
 const CHAT_USER: &str = "opdbus-chat";
 
 /// The socket of the chat, which is there where the host spec asks for it.
-const CHAT: &str = "mcp-chat.socket";
+/// The socket of the chat.
+pub const CHAT: &str = "mcp-chat.socket";
 
 /// A file that is shipped: where it goes, its name, its text with `@bindir@`, `@basePath@` and what of the host spec it holds to
 /// fill in.

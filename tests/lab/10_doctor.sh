@@ -68,3 +68,17 @@ test_a_wrong_host_spec_is_the_one_finding() {
     lab cp --preserve /root/config.json /etc/opdbus/config.json
     equal 0 "$(doctor)" "$(cat "$OUT")"
 }
+
+test_the_doctor_looks_at_the_model_and_the_chat() {
+    lab cp --preserve /etc/opdbus/config.json /root/config.json
+    lab bash -c 'jq ".ml = { enable: true, model: \"/root/no-model\" } | .mcp.tls = { certificate: \"/root/no.crt\", key: \"/root/no.key\" }" /root/config.json >/etc/opdbus/config.json'
+    lab systemctl stop mcp-chat.socket
+    equal 1 "$(doctor search chat)"
+    equal "warning problem" "$(state search) $(state chat)"
+    contains "$(finding search)" "/root/no-model/model.safetensors op-dbus model fetch"
+    contains "$(finding chat)" "systemctl start mcp-chat.socket"
+    contains "$(cat "$OUT")" "/root/no.key"
+    lab cp --preserve /root/config.json /etc/opdbus/config.json
+    lab systemctl start mcp-chat.socket
+    equal 0 "$(doctor search chat)" "$(cat "$OUT")"
+}

@@ -15,7 +15,7 @@ scraped() { lab curl --silent --show-error --fail-with-body --max-time 30 --unix
 value() { scraped | awk -v sample="$1" 'index($0, sample " ") == 1 { print $NF; found = 1 } END { if (!found) print 0 }'; }
 
 test_the_metrics_are_openmetrics_and_say_what_the_host_says() {
-    local head text
+    local head text known indexed
     head=$(lab curl --silent --show-error --max-time 30 --unix-socket "$API" --dump-header - --output /dev/null "$METRICS")
     contains "$head" "200 OK"
     contains "$head" "content-type: application/openmetrics-text; version=1.0.0; charset=utf-8"
@@ -30,6 +30,10 @@ test_the_metrics_are_openmetrics_and_say_what_the_host_says() {
     equal "$(opdbus query flows --json | jq '.flows.flows | length')" "$(value opdbus_flows)"
     equal 1 "$(value opdbus_bridge_up)"
     equal "$(($(opdbus ledger verify --json | jq .entries) + 1))" "$(value opdbus_ledger_entries_total)" "with the entry of the verification"
+    # What was called since, the index follows.
+    known=$(opdbus model status --json | jq .search.entries)
+    indexed=$(value opdbus_search_indexed_entries)
+    ((known > 0 && indexed >= known && indexed <= known + 5)) || die "the index has $known entries, the metrics say $indexed"
     equal "$(lab stat --file-system --format='%b %S' /var/lib/op-dbus | awk '{ printf "%.0f", $1 * $2 }')" "$(value opdbus_filesystem_size_bytes)"
 }
 
