@@ -295,6 +295,8 @@ fn without_a_model_it_says_so_and_searches_words() {
         found.notes[0].contains("there is no model at") && found.notes[0].contains("op-dbus model fetch")
     );
     bare.specify(r#"{"enable": true, "executionProvider": "cuda"}"#);
+    let near: Vec<String> = wire::ask(&bare.at("run"), &Asked::Nearest("make a backup".into())).unwrap();
+    assert_eq!(near, [""; 0]);
     let notes = bare.ask("snapshots of machines").unwrap().notes;
     assert!(notes[0].contains("cuda") || notes[0].contains("CUDA"), "{notes:?}");
 }
@@ -320,6 +322,19 @@ fn with_the_model_entries_are_embedded_behind_the_append_and_remembered() {
         wire::ring(&bare.at("run"));
         assert_eq!(bare.settled().behind, 0);
         assert_eq!(ids(&bare.ask("zeppelin-07").unwrap())[0], new.id);
+        // What is offered for a sentence that nobody understands.
+        for (sentence, wanted) in [
+            ("could you keep a copy of everything for later", "snapshot.create"),
+            ("is this host in good health", "doctor"),
+            ("get rid of that machine", "container.delete"),
+            ("has anybody tampered with the audit trail", "ledger.verify"),
+            ("what is the meaning of life", ""),
+            ("", ""),
+        ] {
+            let near: Vec<String> = wire::ask(&bare.at("run"), &Asked::Nearest(sentence.to_owned())).unwrap();
+            assert!(near.len() <= 3 && wanted.is_empty() == near.is_empty(), "{sentence}: {near:?}");
+            assert!(wanted.is_empty() || near.iter().any(|name| name == wanted), "{sentence}: {near:?}");
+        }
         ids(&bare.ask(asked).unwrap())
     };
     // The index is gone; what its sentences came to is not.

@@ -228,6 +228,19 @@ impl Manager {
         self.with_tokens(move |paths| tokens::check(paths, &secret).map(|token| json!(token))).await
     }
 
+    /// The operations that a sentence which was not understood may be about, by what it means: their names as a JSON array,
+    /// empty where the host has no model. For who has a token that operations can be called by; nothing is called.
+    async fn suggest(&self, secret: String, sentence: String) -> Result<String, BusError> {
+        let service = Arc::clone(&self.service);
+        let near = tokio::task::spawn_blocking(move || {
+            tokens::check(service.paths(), &secret)?;
+            service.suggest(&sentence)
+        });
+        let names =
+            near.await.map_err(|e| Report::new(Kind::Failed, format!("nothing was suggested: {e}")))??;
+        Ok(json!(names).to_string())
+    }
+
     /// Calls an operation that works on the caller's own standard input, output and error.
     #[allow(clippy::too_many_arguments, reason = "three of them are zbus's own")]
     async fn call_with_streams(

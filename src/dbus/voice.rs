@@ -160,6 +160,12 @@ impl Daemon {
         Ok(serde_json::from_value(answer).map_err(ClientError::Answer)?)
     }
 
+    /// The operations that a sentence may be about, by what it means: their names.
+    pub async fn suggest(&self, secret: &str, sentence: &str) -> Result<Vec<String>, Report> {
+        let answer = self.ask("Suggest", &(secret, sentence)).await?;
+        Ok(serde_json::from_value(answer).map_err(ClientError::Answer)?)
+    }
+
     async fn ask<B: serde::Serialize + DynamicType>(&self, method: &str, body: &B) -> Result<Value, Report> {
         let call = async {
             let daemon = manager(&self.bus).await?;

@@ -16,7 +16,7 @@ use crate::fault::{Kind, Report};
 use crate::ledger::{self, Ledger, NewEntry, Outcome};
 use crate::metrics::{self, Metrics};
 use crate::paths::{Paths, Tree};
-use crate::search::wire;
+use crate::search::wire::{self, Asked};
 use crate::spec::{self, HostSpec};
 use crate::storage::subvolume;
 
@@ -148,6 +148,15 @@ impl Service {
     #[must_use]
     pub fn registry(&self) -> &Registry {
         &self.registry
+    }
+
+    /// The operations that a sentence may be about, by what it means; none where the host spec asks for no model. It is no
+    /// call, and leaves no entry in the ledger.
+    pub fn suggest(&self, sentence: &str) -> Result<Vec<String>, Report> {
+        if !spec::load(&self.host.paths.config())?.ml.enable {
+            return Ok(Vec::new());
+        }
+        wire::ask(&self.host.paths.run, &Asked::Nearest(sentence.to_owned()))
     }
 
     /// Makes one call. Whatever comes of it is one entry of the ledger; a change whose entry cannot be

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::embed::Vector;
 use super::error::SearchError;
+use super::glosses::operations;
 use super::model::{self, DIMENSIONS};
 use super::question::{Known, Question};
 use super::remembered::Remembering;
@@ -30,6 +31,10 @@ const OF_WORDS: f64 = 0.15;
 /// What an entry loses for each better one that says the same, and the most that it can lose: who asks is told the next
 /// best thing rather than for the tenth time that `apply` failed.
 const SAME_AGAIN: (f64, f64) = (0.08, 0.24);
+
+/// The least cosine of a sentence to what an operation is called, for the operation to be offered, and how many are.
+const NEAR: f64 = 0.4;
+const OFFERED: usize = 3;
 
 /// The index of one ledger.
 pub struct Index<'a> {
@@ -148,6 +153,24 @@ impl<'a> Index<'a> {
     pub fn known(&self) -> Result<Known, SearchError> {
         let callers = self.store.callers()?.into_iter().map(|(_, name)| name).collect();
         Ok(Known { callers, operations: self.store.operations()? })
+    }
+
+    /// The operations that a sentence may be about, by what it means: the nearest first.
+    pub fn nearest(&mut self, sentence: &str) -> Result<Vec<&'static str>, SearchError> {
+        let Some(embedder) = &mut self.embedder else { return Ok(Vec::new()) };
+        let asked = embedder.embed(sentence)?;
+        let mut near = Vec::new();
+        for operation in operations() {
+            let mut best = f64::MIN;
+            for gloss in (self.glosses)(operation) {
+                best = best.max(cosine(&asked, &embedder.embed(gloss)?));
+            }
+            if best >= NEAR {
+                near.push((operation, best));
+            }
+        }
+        near.sort_by(|a, b| b.1.total_cmp(&a.1));
+        Ok(near.into_iter().map(|(operation, _)| operation).take(OFFERED).collect())
     }
 
     /// The entries that answer a question, the best first. Where it is about an operation of which nothing is let through, it

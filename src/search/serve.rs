@@ -118,14 +118,16 @@ impl Worker {
     pub fn answer(&mut self, asked: Asked) -> Result<Value, Report> {
         match asked {
             Asked::Search(search) => self.search(&search).map(|found| json!(found)),
+            Asked::Nearest(sentence) => {
+                bounded(&sentence)?;
+                self.sound(|open| open.index.nearest(&sentence)).map(|names| json!(names))
+            }
             Asked::Status => self.status().map(|status| json!(status)),
         }
     }
 
     fn search(&mut self, search: &Search) -> Result<Found, Report> {
-        if search.query.len() > LONGEST {
-            return Err(Report::new(Kind::Invalid, format!("the question is longer than {LONGEST} bytes")));
-        }
+        bounded(&search.query)?;
         let mut found = self.sound(|open| {
             open.index.catch_up()?;
             let ledger = ledger_of(&open.basis.base);
@@ -193,6 +195,13 @@ impl Worker {
             Ok(open.index.embed_some()? > 0)
         })
     }
+}
+
+fn bounded(question: &str) -> Result<(), Report> {
+    if question.len() > LONGEST {
+        return Err(Report::new(Kind::Invalid, format!("the question is longer than {LONGEST} bytes")));
+    }
+    Ok(())
 }
 
 fn ledger_of(base: &Path) -> PathBuf {

@@ -37,6 +37,9 @@ const PATIENCE: Duration = Duration::from_secs(120);
 pub enum Asked {
     /// A question.
     Search(Search),
+    /// Which operations a sentence may be about, by what it means: their names, the nearest first; none without a model. Good
+    /// to offer, and never to run: "delete it" and "do not delete it" mean about the same.
+    Nearest(String),
     /// How it is.
     Status,
 }

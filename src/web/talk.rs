@@ -1,10 +1,11 @@
 //! A conversation: a sentence in, messages out.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tokio::sync::mpsc::{self, Sender};
+use tokio::time::timeout;
 
 use super::message::Message;
 use crate::dbus::{Daemon, Voice};
@@ -32,6 +33,10 @@ const OPENERS: [&str; 6] = [
 
 /// The argument by which an operation goes over what stands in its way.
 const FORCE: &str = "force";
+
+/// How many phrases are offered where a sentence was not understood, and how long a host may take to say which.
+const OFFERED: usize = 3;
+const SOON: Duration = Duration::from_secs(2);
 
 /// Whoever listened went away.
 #[derive(Debug, PartialEq, Eq)]
@@ -86,8 +91,20 @@ impl Talk {
             Reading::Call { operation, arguments } => self.run(operation, arguments, request).await,
             Reading::Help => self.say(self.help().answering(request)).await,
             Reading::Tools => self.say(self.tools().answering(request)).await,
-            Reading::Nothing(unclear) => self.say(explained(&unclear).answering(request)).await,
+            Reading::Nothing(unclear) => {
+                let meant = self.meant(sentence).await;
+                let near =
+                    meant.iter().filter_map(|name| grammar.offered().find(|o| o.operation.name == name));
+                self.say(explained(&unclear, near).answering(request)).await
+            }
         }
+    }
+
+    /// The operations that a sentence may be about by what it means, where the host can tell, and does so soon.
+    async fn meant(&self, sentence: &str) -> Vec<String> {
+        let Voice::Token { secret, .. } = &self.voice else { return Vec::new() };
+        let asked = timeout(SOON, self.daemon.suggest(secret, sentence)).await;
+        asked.ok().and_then(Result::ok).unwrap_or_default()
     }
 
     async fn say(&self, message: Message) -> Result<(), Gone> {
@@ -236,8 +253,15 @@ pub fn wrong(report: &Report) -> Message {
         .with("next", report.next.as_deref())
 }
 
-fn explained(unclear: &Unclear<'_>) -> Message {
-    let near: Vec<&str> = unclear.nearest.iter().map(|near| near.example).collect();
+/// `meant` is what the sentence may be about by what it means: it is offered behind what comes nearest in words.
+fn explained<'g>(unclear: &Unclear<'g>, meant: impl Iterator<Item = Suggestion<'g>>) -> Message {
+    let (first, rest) = unclear.nearest.split_at(unclear.nearest.len().min(1));
+    let mut near: Vec<&str> = Vec::new();
+    for example in first.iter().copied().chain(meant).chain(rest.iter().copied()).map(|one| one.example) {
+        if near.len() < OFFERED && !near.contains(&example) {
+            near.push(example);
+        }
+    }
     Message::new("unclear", format!("{unclear}. Nothing was done."))
         .with("understood", unclear.understood.as_str())
         .with("unknown", unclear.unknown.as_str())
