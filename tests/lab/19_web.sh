@@ -130,7 +130,7 @@ test_with_its_model_the_host_finds_and_offers_what_was_meant() {
     opdbus model import /root/tokenizer.json >/dev/null
     lab bash -c 'jq ".ml = { enable: true }" /root/host-spec >/etc/opdbus/config.json; rm /root/model.safetensors /root/*.json'
     until_true 120 lab bash -c 'op-dbus model status --json | jq --exit-status ".search.loaded and .search.behind < 5"' >/dev/null
-    said=$(opdbus search "when did somebody set up this machine" --json)
+    said=$(opdbus search "the computer was prepared with this software" --json)
     equal "meaning install" "$(jq --raw-output '"\(.by) \(.matches[0].operation)"' <<<"$said")"
     equal ok "$(opdbus doctor search --json | jq --raw-output '.checks[0].state')"
     lab runuser --user member -- op-dbus token revoke meant >/dev/null 2>&1 || true
