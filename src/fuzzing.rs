@@ -115,6 +115,7 @@ fn text(data: &[u8]) {
 /// What the host's own tools and files say.
 fn tools(data: &[u8]) {
     crate::nat::fuzzing::tables(data);
+    crate::firewall::fuzzing::rules(data);
     crate::bridge::fuzzing::answers(data);
     crate::storage::fuzzing::mounts(data);
     crate::containers::fuzzing::answers(data);

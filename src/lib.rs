@@ -16,6 +16,7 @@ pub mod drift;
 pub mod engine;
 pub mod fault;
 pub mod files;
+pub mod firewall;
 pub mod flows;
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]

@@ -4,6 +4,7 @@ use crate::bridge::BridgeComponent;
 use crate::containers::ContainersComponent;
 use crate::engine::Stage;
 use crate::fault::{Kind, Report};
+use crate::firewall::FirewallComponent;
 use crate::flows::FlowsComponent;
 use crate::ledger::LedgerComponent;
 use crate::nat::NatComponent;
@@ -30,6 +31,7 @@ pub fn components() -> Vec<Box<dyn Stage>> {
         Box::new(NatComponent::default()),
         Box::new(flows()),
         Box::new(UplinkComponent),
+        Box::new(FirewallComponent::default()),
         Box::new(TemplatesComponent),
         Box::new(ContainersComponent),
     ]

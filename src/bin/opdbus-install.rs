@@ -72,6 +72,7 @@ fn run(arguments: Arguments) -> Result<(), Report> {
         rootfs: arguments.rootfs,
         uplink: arguments.uplink,
         chat: arguments.chat,
+        open_firewall: arguments.open_firewall,
         ml: arguments.ml,
     };
     let host = Host { paths: Paths::from_env(), run: Runner::default() };

@@ -7,6 +7,7 @@ use super::{Finding, HostCheck, State};
 use crate::bridge;
 use crate::engine::Context;
 use crate::fault::Report;
+use crate::firewall;
 use crate::ledger::{Filter, Ledger};
 use crate::search::model;
 use crate::systemd;
@@ -25,8 +26,9 @@ pub(super) const BEFORE: [HostCheck; 3] = [
 ];
 
 /// Those that rest on components.
-pub(super) const AFTER: [HostCheck; 6] = [
+pub(super) const AFTER: [HostCheck; 7] = [
     HostCheck { id: "moved", title: "whether the uplink is moved as declared, and confirmed", run: moved },
+    HostCheck { id: "open-port", title: "whether there is a firewall to open", run: open_port },
     HostCheck { id: "chain", title: "the ledger's chain of entries", run: chain },
     HostCheck { id: "services", title: "our units", run: services },
     HostCheck { id: "daemon", title: "the daemon and its API socket", run: daemon },
@@ -122,6 +124,19 @@ fn moved(cx: &Context<'_>) -> Vec<Finding> {
             format!("op-dbus bridge uplink set {declared}"),
         ),
         _ => Vec::new(),
+    }
+}
+
+fn open_port(cx: &Context<'_>) -> Vec<Finding> {
+    match firewall::nothing_to_open(cx) {
+        Err(error) => vec![Report::from(error).into()],
+        Ok(what) => what
+            .map(|what| {
+                let mend = "where a packet filter of yours is in the way, open the port in it; else set mcp.openFirewall to false";
+                Finding::new(State::Warning, what, mend)
+            })
+            .into_iter()
+            .collect(),
     }
 }
 

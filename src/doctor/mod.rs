@@ -82,7 +82,7 @@ pub(super) struct HostCheck {
 }
 
 /// The components as checks: their titles.
-const COMPONENTS: [(&str, &str); 13] = [
+const COMPONENTS: [(&str, &str); 14] = [
     ("leftovers", "files that killed runs left"),
     ("storage", "subvolumes and mounts"),
     ("plugins", "plugins"),
@@ -94,6 +94,7 @@ const COMPONENTS: [(&str, &str); 13] = [
     ("nat", "nftables and forwarding"),
     ("flows", "the bridge's flows"),
     ("uplink", "the uplink of the bridge"),
+    ("firewall", "the chat's port in UFW and firewalld"),
     ("templates", "declared templates"),
     ("containers", "declared containers"),
 ];

@@ -44,6 +44,8 @@ pub struct Request {
     pub uplink: Option<String>,
     /// Whether the chat is served.
     pub chat: bool,
+    /// Whether the host's firewall lets the chat's port through.
+    pub open_firewall: bool,
     /// Whether the search knows what is meant.
     pub ml: bool,
 }
@@ -351,6 +353,7 @@ fn initial_spec(request: &Request) -> Result<HostSpec, Report> {
         spec.ovs.uplink.clone_from(&request.uplink);
     }
     spec.mcp.enable |= request.chat;
+    spec.mcp.open_firewall |= request.open_firewall;
     spec.ml.enable |= request.ml;
     spec::check(&spec)?;
     Ok(spec)
@@ -387,6 +390,7 @@ fn refuse_contradictions(request: &Request, spec: &HostSpec, path: &std::path::P
     }
     for (asked, flag, there, field) in [
         (request.chat, "--chat", spec.mcp.enable, "mcp.enable"),
+        (request.open_firewall, "--open-firewall", spec.mcp.open_firewall, "mcp.openFirewall"),
         (request.ml, "--ml", spec.ml.enable, "ml.enable"),
     ] {
         if asked && !there {

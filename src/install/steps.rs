@@ -10,6 +10,7 @@ use crate::drift;
 use crate::engine::{self, Action, Context, PlannedChange};
 use crate::fault::{Kind, Report};
 use crate::files;
+use crate::firewall;
 use crate::ledger::key;
 use crate::run::Invocation;
 use crate::snapshots::{self, Order, Reason};
@@ -107,7 +108,8 @@ pub(super) fn planned(
             let mut changes =
                 programs::planned(installer.request.bin_dir.as_deref(), &installer.request.prefix)?;
             changes.extend(programs::planned_shared(&installer.request.prefix)?);
-            changes.extend(engine::plan(&installer.stages(&["units", "containers"])?, cx)?);
+            changes.extend(engine::plan(&installer.stages(programs_before(&installer.spec))?, cx)?);
+            changes.extend(engine::plan(&installer.stages(&["containers"])?, cx)?);
             Ok(changes)
         }
         Work::State => {
@@ -129,7 +131,8 @@ pub(super) fn planned(
             .map(|(path, _)| change(Action::Create, format!("file {}", path.display()), ""))
             .collect()),
         // Its socket is one of the units.
-        Work::Chat | Work::Later(_) => Ok(Vec::new()),
+        Work::Chat => engine::plan(&installer.stages(CHAT)?, cx),
+        Work::Later(_) => Ok(Vec::new()),
     }
 }
 
@@ -160,7 +163,7 @@ pub(super) fn apply(work: &Work, installer: &mut Installer<'_>) -> Result<Vec<Pl
             let mut changes =
                 programs::apply(installer.request.bin_dir.as_deref(), &installer.request.prefix)?;
             changes.extend(programs::apply_shared(&installer.request.prefix)?);
-            changes.extend(components(installer, &["units"])?);
+            changes.extend(components(installer, programs_before(&installer.spec))?);
             // The units take the lock themselves.
             installer.lock = None;
             services(installer, &changes)?;
@@ -192,7 +195,11 @@ pub(super) fn apply(work: &Work, installer: &mut Installer<'_>) -> Result<Vec<Pl
         }
         Work::Chat => {
             listen(installer)?;
-            Ok(Vec::new())
+            let changes = components(installer, CHAT)?;
+            if let Some(why) = firewall::nothing_to_open(&installer.context())? {
+                tracing::warn!("{why}");
+            }
+            Ok(changes)
         }
         Work::Later(_) => Ok(Vec::new()),
     }
@@ -207,6 +214,15 @@ fn listen(installer: &Installer<'_>) -> Result<(), Report> {
         Report::new(Kind::Failed, format!("the chat does not listen on {address}: {error}"))
             .with_next(format!("systemctl status mcp-chat.socket; it should be at {origin}/chat.html"))
     })
+}
+
+/// The components of the step of the chat: it is let out when it listens.
+const CHAT: &[&str] = &["firewall"];
+
+/// The components of the step of programs, before those that need the daemon. What was open for a chat that is no longer
+/// asked for is closed here, as its own step then does nothing.
+fn programs_before(spec: &HostSpec) -> &'static [&'static str] {
+    if spec.mcp.enable { &["units"] } else { &["units", "firewall"] }
 }
 
 /// The components of the step that makes the ledger.

@@ -20,7 +20,7 @@ use crate::storage::{self, place};
 use crate::{systemd, units};
 
 /// The components that keep everything outside of the data, in the order in which they are applied.
-const OUTSIDE: [&str; 5] = ["units", "bridge", "nat", "flows", "uplink"];
+const OUTSIDE: [&str; 6] = ["units", "bridge", "nat", "flows", "uplink", "firewall"];
 
 /// How long all units together may take to stop; each has 90 s.
 const STOP_LIMIT: Duration = Duration::from_secs(240);

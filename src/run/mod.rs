@@ -214,6 +214,8 @@ fn package_of(program: &str) -> Option<&'static str> {
         "debootstrap" => "debootstrap",
         "mkfs.btrfs" | "btrfs" => "btrfs-progs",
         "nft" => "nftables",
+        "ufw" => "ufw",
+        "firewall-cmd" | "firewall-offline-cmd" => "firewalld",
         "ip" => "iproute2",
         "ethtool" => "ethtool",
         "tar" => "tar",

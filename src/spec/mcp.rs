@@ -32,6 +32,10 @@ pub struct Mcp {
     /// its name.
     #[serde(default)]
     pub proxy: bool,
+    /// Whether the host's firewall (UFW, firewalld) lets the port through, where the address is one that other hosts reach.
+    /// Nobody is answered there without a token.
+    #[serde(default)]
+    pub open_firewall: bool,
     /// A directory whose files replace those of the page that have the same names (chat.html, assets/chat.css). Default:
     /// none, the page is in the program.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -65,6 +69,7 @@ impl Default for Mcp {
             hosts: Vec::new(),
             tls: None,
             proxy: false,
+            open_firewall: false,
             root: None,
         }
     }
@@ -124,6 +129,15 @@ impl Mcp {
                 format!(
                     "{} is reached by other hosts, and what is said there could be read on the way: give tls, or declare the proxy \
                      that does it",
+                    self.address
+                ),
+            );
+        }
+        if self.open_firewall && self.address.is_loopback() {
+            return wrong(
+                "openFirewall",
+                format!(
+                    "there is nothing to open for: {} is reached by this host alone; set address, and tls or proxy, or leave it false",
                     self.address
                 ),
             );
@@ -188,6 +202,22 @@ mod tests {
             mcp(&format!(r#"{{{public}, "proxy": true, "hosts": ["ops.example.org"]}}"#)).refusal(),
             None
         );
+    }
+
+    #[test]
+    fn a_firewall_is_opened_only_for_what_others_reach() {
+        for loopback in ["127.0.0.1", "127.9.9.9", "::1"] {
+            let (field, why) =
+                mcp(&format!(r#"{{"openFirewall": true, "address": "{loopback}"}}"#)).refusal().unwrap();
+            assert_eq!(field, "mcp.openFirewall");
+            assert!(why.contains(loopback) && why.contains("set address"), "{why}");
+        }
+        let open = r#""openFirewall": true, "address": "::""#;
+        // Without TLS it is refused for what it is refused without that.
+        assert_eq!(mcp(&format!("{{{open}}}")).refusal().unwrap().0, "mcp.address");
+        let tls = r#""tls": {"certificate": "/c.pem", "key": "/k.pem"}"#;
+        assert_eq!(mcp(&format!("{{{open}, {tls}}}")).refusal(), None);
+        assert_eq!(mcp(&format!(r#"{{{open}, "proxy": true, "hosts": ["a.example"]}}"#)).refusal(), None);
     }
 
     #[test]

@@ -14,6 +14,23 @@ let
   loopback = lib.hasPrefix "127." cfg.mcp.address || cfg.mcp.address == "::1";
 in
 {
+  imports = [
+    # The name under which other services of NixOS have it.
+    (lib.mkAliasOptionModule
+      [
+        "services"
+        "operation-dbus"
+        "openFirewall"
+      ]
+      [
+        "services"
+        "operation-dbus"
+        "mcp"
+        "openFirewall"
+      ]
+    )
+  ];
+
   options.services.operation-dbus = {
     mcp = {
       enable = mkOption {
@@ -82,22 +99,21 @@ in
           {option}`services.operation-dbus.mcp.hosts` is then its name.
         '';
       };
+      openFirewall = mkOption {
+        type = types.bool;
+        default = false;
+        example = true;
+        description = ''
+          Whether the firewall of NixOS lets the port through, where the address is one that other hosts reach. Nobody is
+          answered there without a token.
+        '';
+      };
       root = mkOption {
         type = types.nullOr types.path;
         default = null;
         example = "/srv/chat";
         description = "A directory whose files replace those of the page that have the same names.";
       };
-    };
-
-    openFirewall = mkOption {
-      type = types.bool;
-      default = false;
-      example = true;
-      description = ''
-        Whether the port of {option}`services.operation-dbus.mcp.port` is opened to the network, where the chat is served to
-        it. Nobody is answered there without a token.
-      '';
     };
   };
 
@@ -109,6 +125,7 @@ in
       "hosts"
       "tls"
       "proxy"
+      "openFirewall"
       "root"
     ];
 
@@ -120,7 +137,7 @@ in
       groups.opdbus-chat = { };
     };
     systemd.sockets = lib.mkIf cfg.mcp.enable { mcp-chat.wantedBy = [ "sockets.target" ]; };
-    networking.firewall.allowedTCPPorts = lib.mkIf (cfg.openFirewall && cfg.mcp.enable && !loopback) [
+    networking.firewall.allowedTCPPorts = lib.mkIf (cfg.mcp.openFirewall && cfg.mcp.enable && !loopback) [
       cfg.mcp.port
     ];
 
@@ -139,11 +156,18 @@ in
           name by which browsers reach it.
         '';
       }
+      {
+        assertion = !cfg.mcp.openFirewall || !loopback;
+        message = ''
+          services.operation-dbus.mcp.openFirewall has nothing to open for: the chat is reached by this host alone. Set
+          services.operation-dbus.mcp.address, and tls or proxy beside it, or leave it false.
+        '';
+      }
     ];
 
-    warnings = lib.optional (cfg.openFirewall && (!cfg.mcp.enable || loopback)) ''
-      services.operation-dbus.openFirewall opens nothing: nothing of operation-dbus listens on the network. See
-      services.operation-dbus.mcp.enable and services.operation-dbus.mcp.address.
+    warnings = lib.optional (cfg.mcp.openFirewall && !cfg.mcp.enable) ''
+      services.operation-dbus.mcp.openFirewall opens nothing: nothing of operation-dbus listens on the network. See
+      services.operation-dbus.mcp.enable.
     '';
   };
 }

@@ -31,7 +31,7 @@ pub struct Arguments {
     pub yes: bool,
     /// Take operation-dbus off this host: containers stop; services, bridge, packet filter and programs go. The data
     /// and the host spec stay, and an installation takes them up again.
-    #[arg(long, conflicts_with_all = ["config", "base_path", "btrfs_image", "rootfs", "uplink", "chat", "ml", "generate_nix_config"])]
+    #[arg(long, conflicts_with_all = ["config", "base_path", "btrfs_image", "rootfs", "uplink", "chat", "open_firewall", "ml", "generate_nix_config"])]
     pub uninstall: bool,
     /// With --uninstall: destroy the data and the host spec, too. Lists what goes and asks for the host's name, which
     /// --yes skips.
@@ -61,6 +61,10 @@ pub struct Arguments {
     /// Serve the chat page and the MCP endpoint (`mcp.enable` in the host spec), on this host's loopback alone.
     #[arg(long)]
     pub chat: bool,
+    /// Let the chat's port through UFW or firewalld, where they run (`mcp.openFirewall` in the host spec). It goes with a host
+    /// spec (--config) that has the chat listen on the network, with TLS or behind a proxy.
+    #[arg(long)]
+    pub open_firewall: bool,
     /// Have the search know what is meant (`ml.enable` in the host spec), once `op-dbus model fetch` got the model.
     #[arg(long)]
     pub ml: bool,
