@@ -225,8 +225,8 @@ mod tests {
         // Scripts and monitoring name them: one is added, none is renamed.
         assert_eq!(
             ids().join(" "),
-            "host-spec kernel clock disk-space leftovers storage plugins snapshots sockets ledger units bridge nat flows uplink templates \
-             containers moved chain services daemon search chat"
+            "host-spec kernel clock disk-space leftovers storage plugins snapshots sockets ledger units bridge nat flows uplink firewall templates \
+             containers moved open-port chain services daemon search chat"
         );
     }
 

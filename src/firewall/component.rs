@@ -2,6 +2,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use serde::Serialize;
+use serde_json::Value;
 
 use super::FirewallError;
 use super::firewalld::{self, Firewalld, Opening, Scope};
@@ -167,6 +168,11 @@ impl Component for FirewallComponent {
         })
     }
 
+    fn lasting(&self, seen: &Seen) -> serde_json::Result<Value> {
+        // A state that was kept before there was this component has nothing of it: neither has a host without a rule.
+        if *seen == Seen::default() { Ok(Value::Null) } else { serde_json::to_value(seen) }
+    }
+
     fn plan(&self, spec: &HostSpec, seen: &Seen) -> Result<Vec<FirewallChange>, FirewallError> {
         Ok(changes(wanted(spec), seen))
     }
@@ -318,5 +324,6 @@ mod tests {
         let cx = Context { host: &host, spec: &spec, progress: &crate::engine::Silent };
         assert_eq!(FirewallComponent::default().observe(&cx).unwrap(), Seen::default());
         assert!(calls.calls().is_empty());
+        assert_eq!(FirewallComponent::default().lasting(&Seen::default()).unwrap(), Value::Null);
     }
 }

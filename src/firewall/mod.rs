@@ -53,7 +53,8 @@ impl Fault for FirewallError {
     }
     fn next(&self) -> Option<String> {
         // The daemon may write to directories that were there when it was started.
-        let restart = || Some("if UFW was installed just now: systemctl restart opdbus.service".to_owned());
+        let restart =
+            || Some("if the firewall was installed just now: systemctl restart opdbus.service".to_owned());
         match self {
             Self::Run(RunError::Status { stderr, .. }) if stderr.contains("need to be root") => {
                 Some("run it as root".into())

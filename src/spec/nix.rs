@@ -241,7 +241,7 @@ mod tests {
         "templates": {"web": {"packages": ["nginx"], "user": {"name": "a", "sshKeys": ["k \"${x}\\"]}}},
         "ledger": {"checkpoints": {"to": "/mnt/vault", "every": "daily"}},
         "ml": {"enable": true, "numThreads": 4},
-        "mcp": {"enable": true, "hosts": ["ops.example.org"], "proxy": true},
+        "mcp": {"enable": true, "address": "0.0.0.0", "hosts": ["ops.example.org"], "proxy": true, "openFirewall": true},
         "containers": {"in": {"template": "web", "limits": {"memory": 512}}, "web-01": {"template": "web", "connect": ["in"]}}
     }"#;
 

@@ -84,7 +84,7 @@ test_a_rule_of_ufw_is_there_while_it_is_asked_for_and_the_admins_stay() {
     same "$rules" "$(ufw_state)" "a second time"
     equal '{"active":true,"port":8080,"rule":true}' "$(opdbus show firewall --json | jq --compact-output --sort-keys '.. | .ufw? // empty')"
 
-    # The admin allows the same port: theirs is another rule. A rule by our profile keeps it.
+    # The admin allows the same port: theirs is another rule, and stays.
     lab ufw allow 8080/tcp >/dev/null
     plan_is_empty
     set_mcp '{"port": 8443}'
