@@ -15,19 +15,9 @@ let
 in
 {
   imports = [
-    # The name under which other services of NixOS have it.
-    (lib.mkAliasOptionModule
-      [
-        "services"
-        "operation-dbus"
-        "openFirewall"
-      ]
-      [
-        "services"
-        "operation-dbus"
-        "mcp"
-        "openFirewall"
-      ]
+    (lib.mkRenamedOptionModule
+      [ "services" "operation-dbus" "openFirewall" ]
+      [ "services" "operation-dbus" "mcp" "openFirewall" ]
     )
   ];
 
@@ -137,9 +127,11 @@ in
       groups.opdbus-chat = { };
     };
     systemd.sockets = lib.mkIf cfg.mcp.enable { mcp-chat.wantedBy = [ "sockets.target" ]; };
-    networking.firewall.allowedTCPPorts = lib.mkIf (cfg.mcp.openFirewall && cfg.mcp.enable && !loopback) [
-      cfg.mcp.port
-    ];
+    networking.firewall.allowedTCPPorts =
+      lib.mkIf (cfg.mcp.openFirewall && cfg.mcp.enable && !loopback)
+        [
+          cfg.mcp.port
+        ];
 
     assertions = [
       {
