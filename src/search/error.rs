@@ -63,6 +63,14 @@ pub enum SearchError {
         /// Why not.
         source: rusqlite::Error,
     },
+    /// Qdrant, where the host spec has the vectors be, does not take or give them.
+    #[error("Qdrant at {url} {why}")]
+    Elsewhere {
+        /// Where it should be.
+        url: String,
+        /// What it did instead.
+        why: String,
+    },
     /// The process that has the index does not answer.
     #[error("opdbus-search does not answer on {}", path.display())]
     Asked {
@@ -91,7 +99,9 @@ impl Fault for SearchError {
         match self {
             Self::Ledger(error) => error.kind(),
             Self::Fetch { source, .. } => source.kind(),
-            Self::NoModel { .. } | Self::NoProvider { .. } | Self::Asked { .. } => Kind::Unavailable,
+            Self::NoModel { .. } | Self::NoProvider { .. } | Self::Elsewhere { .. } | Self::Asked { .. } => {
+                Kind::Unavailable
+            }
             Self::AnotherModel { .. } => Kind::Conflict,
             Self::NotOfModel { .. } => Kind::Invalid,
             Self::Model { .. } | Self::Index { .. } | Self::Io { .. } => Kind::Failed,
@@ -102,6 +112,7 @@ impl Fault for SearchError {
             Self::Ledger(error) => return error.next(),
             Self::NoModel { .. } => "op-dbus model fetch, or op-dbus model import FILE".into(),
             Self::AnotherModel { .. } => "op-dbus model fetch replaces it".into(),
+            Self::Elsewhere { .. } => "journalctl -u opdbus-search.service says more".into(),
             Self::Asked { .. } => {
                 "systemctl start opdbus-search.socket; journalctl -u opdbus-search.service says what is the matter"
                     .into()

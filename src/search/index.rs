@@ -2,16 +2,17 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::embed::Vector;
 use super::error::SearchError;
 use super::glosses::operations;
-use super::model::{self, DIMENSIONS};
+use super::model::DIMENSIONS;
 use super::question::{Known, Question};
 use super::remembered::Remembering;
-use super::rows::Rows;
 use super::sentence::{self, Glosses};
 use super::store::{OUTCOMES, Opened, Store, Through};
+use super::vectors::{Local, Vectors, cosine};
 use super::wire::By;
 use crate::ledger::{Entry, Filter, Ledger};
 use crate::paths::Tree;
@@ -40,7 +41,9 @@ const OFFERED: usize = 3;
 pub struct Index<'a> {
     ledger: PathBuf,
     store: Store,
-    rows: Option<Rows>,
+    vectors: Box<dyn Vectors>,
+    /// Why the vectors could not be had, when they were last asked for.
+    trouble: Option<String>,
     embedder: Option<Remembering>,
     glosses: Glosses<'a>,
 }
@@ -76,10 +79,6 @@ fn sum(a: &Vector, b: &Vector) -> Vector {
     std::array::from_fn(|i| a[i] + b[i])
 }
 
-fn cosine(a: &Vector, b: &Vector) -> f64 {
-    f64::from(a.iter().zip(b).map(|(a, b)| a * b).sum::<f32>())
-}
-
 impl<'a> Index<'a> {
     /// Opens the index of a ledger; what cannot be used is made anew. Without a model it is one of words alone.
     pub fn open(
@@ -87,6 +86,17 @@ impl<'a> Index<'a> {
         ledger: &Path,
         embedder: Option<Remembering>,
         glosses: Glosses<'a>,
+    ) -> Result<(Self, Opened), SearchError> {
+        Self::open_with(path, ledger, embedder, glosses, Box::new(Local::default()))
+    }
+
+    /// The same with the vectors in a place of their own.
+    pub fn open_with(
+        path: &Path,
+        ledger: &Path,
+        embedder: Option<Remembering>,
+        glosses: Glosses<'a>,
+        vectors: Box<dyn Vectors>,
     ) -> Result<(Self, Opened), SearchError> {
         let first = entries(ledger, 1, 1)?;
         let root = first.first().map(|entry| entry.current_hash.clone()).unwrap_or_default();
@@ -100,9 +110,9 @@ impl<'a> Index<'a> {
             opened = Opened::Anew("the ledger is not the one that it was made of".into());
         }
         if embedder.is_some() {
-            store.of_model(model::FILES[0].sha256)?;
+            store.of_model(&vectors.place())?;
         }
-        Ok((Self { ledger: ledger.to_owned(), store, rows: None, embedder, glosses }, opened))
+        Ok((Self { ledger: ledger.to_owned(), store, vectors, trouble: None, embedder, glosses }, opened))
     }
 
     /// Takes over what the ledger has gained: its words at once. Gives how many entries.
@@ -125,23 +135,67 @@ impl<'a> Index<'a> {
         }
     }
 
-    /// Gives some entries that have none their vectors. Gives how many; none, where all have one or there is no model.
+    /// Gives some entries that have none their vectors. Gives how many; none, where all have one, there is no model, or the
+    /// vectors' place cannot be reached.
     pub fn embed_some(&mut self) -> Result<usize, SearchError> {
+        let given = self.try_embed_some();
+        Ok(self.reached(given)?.unwrap_or_default())
+    }
+
+    fn try_embed_some(&mut self) -> Result<usize, SearchError> {
         let Some(embedder) = &mut self.embedder else { return Ok(0) };
+        self.vectors.ready(&mut self.store)?;
         let ids = self.store.without_vector(EMBEDDED_AT_ONCE)?;
         let mut vectors = Vec::with_capacity(ids.len());
-        for id in &ids {
-            if let Some(entry) = entries(&self.ledger, *id, 1)?.first() {
-                vectors.push((*id, vector(embedder, entry, self.glosses)?));
+        for id in ids {
+            if let Some(entry) = entries(&self.ledger, id, 1)?.into_iter().find(|entry| entry.id == id) {
+                let vector = vector(embedder, &entry, self.glosses)?;
+                vectors.push((entry, vector));
             }
         }
-        if self.rows.is_none() {
-            self.rows = Some(self.store.load()?);
-        }
-        if let Some(rows) = &mut self.rows {
-            self.store.give(&vectors, rows)?;
-        }
+        self.vectors.give(&mut self.store, &vectors)?;
         Ok(vectors.len())
+    }
+
+    /// Takes note of whether the vectors' place could be reached. Where not, there is nothing, and the words are left.
+    fn reached<T>(&mut self, asked: Result<T, SearchError>) -> Result<Option<T>, SearchError> {
+        match asked {
+            Err(error @ SearchError::Elsewhere { .. }) => {
+                self.trouble = Some(error.to_string());
+                Ok(None)
+            }
+            asked => {
+                self.trouble = None;
+                asked.map(Some)
+            }
+        }
+    }
+
+    /// Why the vectors could not be had, where that was so when they were last asked for.
+    #[must_use]
+    pub fn trouble(&self) -> Option<&str> {
+        self.trouble.as_deref()
+    }
+
+    /// After how long the vectors' place is worth being asked again, where it could not be reached.
+    #[must_use]
+    pub fn again(&self) -> Option<Duration> {
+        self.vectors.again()
+    }
+
+    /// The entries nearest to a vector and some others, with their cosines.
+    fn near(
+        &mut self,
+        to: &Vector,
+        through: &Through,
+        others: &BTreeSet<i64>,
+    ) -> Result<(BTreeSet<i64>, HashMap<i64, f64>), SearchError> {
+        self.vectors.ready(&mut self.store)?;
+        let nearest = self.vectors.nearest(&self.store, to, through, CANDIDATES)?;
+        let all: BTreeSet<i64> = others.iter().copied().chain(nearest).collect();
+        let ids: Vec<i64> = all.iter().copied().collect();
+        let cosines = self.vectors.cosines(&self.store, to, &ids)?;
+        Ok((all, cosines))
     }
 
     /// How many entries it has, and how many of them have no vector.
@@ -210,23 +264,20 @@ impl<'a> Index<'a> {
         }
         let mut candidates: BTreeSet<i64> = words.keys().chain(names.keys()).copied().collect();
         let asked = self.embedder.as_mut().map(|embedder| embedder.embed(&question.text)).transpose()?;
+        let mut cosines = None;
         if let Some(asked) = &asked {
-            if self.rows.is_none() {
-                self.rows = Some(self.store.load()?);
-            }
-            if let Some(rows) = &self.rows {
-                candidates.extend(rows.nearest(asked, CANDIDATES as usize, |facts| through.lets(facts)));
+            let near = self.near(asked, &through, &candidates);
+            if let Some((all, found)) = self.reached(near)? {
+                (candidates, cosines) = (all, Some(found));
             }
         }
-        let ids: Vec<i64> = candidates.into_iter().collect();
-        let exact = if asked.is_some() { self.store.exact(&ids)? } else { HashMap::new() };
-        let mut hits: Vec<Hit> = ids
+        let mut hits: Vec<Hit> = candidates
             .into_iter()
             .map(|id| {
-                let meaning = asked.as_ref().zip(exact.get(&id)).map(|(asked, vector)| cosine(asked, vector));
+                let meaning = cosines.as_ref().and_then(|cosines| cosines.get(&id)).copied();
                 let words = words.get(&id).map_or(0.0, |rank| rank / best);
                 let names = names.get(&id).copied().unwrap_or_default();
-                let of_words = if asked.is_some() { OF_WORDS } else { 1.0 };
+                let of_words = if cosines.is_some() { OF_WORDS } else { 1.0 };
                 // A name that somebody typed is meant.
                 Hit {
                     id,
@@ -247,7 +298,7 @@ impl<'a> Index<'a> {
         }
         best_first(&mut hits);
         hits.truncate(limit as usize);
-        Ok((hits, if asked.is_some() { By::Meaning } else { By::Words }))
+        Ok((hits, if cosines.is_some() { By::Meaning } else { By::Words }))
     }
 }
 

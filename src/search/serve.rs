@@ -13,9 +13,11 @@ use super::embed::Embedder;
 use super::error::SearchError;
 use super::index::{self, Hit, Index};
 use super::model;
+use super::qdrant::{Qdrant, Settings};
 use super::question;
 use super::remembered::Remembering;
 use super::store::{self, Opened};
+use super::vectors::{Local, Vectors};
 use super::when::TimeRange;
 use super::wire::{self, Asked, By, Found, LONGEST, MOST, Match, Search, Status, Understood, Why};
 use super::{glosses, last};
@@ -30,6 +32,12 @@ const IDLE: Duration = Duration::from_secs(60);
 
 /// How long whoever connected may take to ask.
 const ASKING: Duration = Duration::from_secs(5);
+
+/// The credential by which systemd hands over the API key of a Qdrant server.
+const API_KEY: &str = "qdrant-api-key";
+
+/// What the unit has as its credential where that file is not there: systemd would not start it without.
+const ABSENT: &str = "absent";
 
 /// What the index and the model depend on. Where it changes, both are opened anew.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,6 +71,13 @@ struct Open {
     index: Index<'static>,
     /// Why nothing is embedded.
     why: Option<String>,
+}
+
+impl Open {
+    /// Why what is meant is not looked at: nothing is embedded, or the vectors cannot be had.
+    fn why(&self) -> Option<&str> {
+        self.why.as_deref().or_else(|| self.index.trouble())
+    }
 }
 
 /// What answers.
@@ -140,14 +155,15 @@ impl Worker {
             let about = question.operations.join(", ");
             let (hits, by) = open.index.search(&mut question, search.limit.clamp(1, MOST))?;
             let (_, behind) = open.index.count()?;
+            let why = open.why();
             let mut notes = Vec::new();
             if question.operations.is_empty() && !about.is_empty() {
                 notes.push(format!("there is no such {about}; this is what comes nearest"));
             }
             if by != By::Time {
-                notes.extend(open.why.iter().map(|why| format!("searched by words alone: {why}")));
+                notes.extend(why.iter().map(|why| format!("searched by words alone: {why}")));
             }
-            if by != By::Time && open.why.is_none() && behind > 0 {
+            if by != By::Time && why.is_none() && behind > 0 {
                 notes
                     .push(format!("{behind} entries are found by their words alone until they are embedded"));
             }
@@ -172,7 +188,7 @@ impl Worker {
                 model: model::NAME.into(),
                 directory: model::place(&open.basis.base, &open.basis.ml),
                 loaded: open.why.is_none(),
-                why: open.why.clone(),
+                why: open.why().map(str::to_owned),
                 entries,
                 behind,
                 anew: None,
@@ -186,6 +202,11 @@ impl Worker {
     fn is_outdated(&self) -> bool {
         let wanted = self.open.as_ref().map(|open| open.basis.ml.num_threads);
         wanted.zip(self.threads).is_some_and(|(wanted, threads)| wanted != threads)
+    }
+
+    /// After how long it is worth working again though nothing happened: vectors could not be given away.
+    fn again(&self) -> Option<Duration> {
+        self.open.as_ref().and_then(|open| open.index.again())
     }
 
     /// Takes over what the ledger has gained, and embeds some of it. Whether there is more to do.
@@ -221,8 +242,29 @@ fn open(basis: Basis) -> Result<(Open, Opened), Report> {
     } else {
         (None, Some("the host spec does not ask for more (ml.enable)".into()))
     };
-    let (index, opened) = Index::open(&index::path(&tree), &tree.ledger(), embedder, &glosses)?;
+    let path = index::path(&tree);
+    let (index, opened) = Index::open_with(&path, &tree.ledger(), embedder, &glosses, vectors(&basis.ml))?;
     Ok((Open { basis, index, why }, opened))
+}
+
+/// Where the vectors are.
+fn vectors(ml: &Ml) -> Box<dyn Vectors> {
+    let Some(server) = &ml.qdrant else { return Box::new(Local::default()) };
+    Box::new(Qdrant::new(Settings {
+        url: server.url.clone(),
+        collection: server.collection.clone(),
+        key: server.api_key_file.as_deref().map(api_key),
+        machine: std::fs::read_to_string("/etc/machine-id").unwrap_or_default(),
+    }))
+}
+
+/// The API key of a file, as systemd handed it over or else as it can be read; empty where it cannot be.
+fn api_key(file: &Path) -> String {
+    let credential =
+        std::env::var_os("CREDENTIALS_DIRECTORY").map(|directory| PathBuf::from(directory).join(API_KEY));
+    let read = |path: &Path| std::fs::read_to_string(path).ok().filter(|key| key != ABSENT);
+    let key = credential.and_then(|path| read(&path)).or_else(|| read(file)).unwrap_or_default();
+    key.trim().to_owned()
 }
 
 /// The entries that were found. One that the ledger does not have any longer is left out.
@@ -244,9 +286,11 @@ pub fn serve(mut worker: Worker, listener: &UnixListener, bell: &UnixDatagram) -
     // What was appended while it did not run is waiting.
     let mut busy = true;
     let mut since = Instant::now();
+    let mut tried = since;
     loop {
         let idle = IDLE.saturating_sub(since.elapsed());
-        let wait = if busy { Duration::ZERO } else { idle };
+        let again = worker.again().unwrap_or(IDLE);
+        let wait = if busy { Duration::ZERO } else { idle.min(again) };
         let mut waiting = [PollFd::new(listener, PollFlags::IN), PollFd::new(bell, PollFlags::IN)];
         let wait = Timespec {
             tv_sec: i64::try_from(wait.as_secs()).unwrap_or(i64::MAX),
@@ -272,13 +316,15 @@ pub fn serve(mut worker: Worker, listener: &UnixListener, bell: &UnixDatagram) -
         } else if !busy && since.elapsed() >= IDLE {
             return Ok(());
         }
+        busy |= tried.elapsed() >= again;
         if busy {
             busy = worker.work().unwrap_or_else(|report| {
                 tracing::warn!("the index is not kept up: {report}");
                 false
             });
+            tried = Instant::now();
             if busy {
-                since = Instant::now();
+                since = tried;
             }
         }
         if worker.is_outdated() {

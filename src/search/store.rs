@@ -1,6 +1,8 @@
 //! The index on disk, `vector-index.db`: what is known of each entry of the ledger, its words, and its vector. All of it
 //! is derived: whatever is wrong with it, it is made anew from the ledger.
 
+mod elsewhere;
+
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -31,6 +33,9 @@ const SCHEMA: &str = "
     CREATE VIRTUAL TABLE words USING fts5(text, content = '', tokenize = 'unicode61');
     CREATE VIRTUAL TABLE frequency USING fts5vocab(words, 'row');
 ";
+
+/// Takes all entries' vectors.
+const FORGET: &str = "UPDATE entries SET scale = NULL, code = NULL, exact = NULL WHERE code IS NOT NULL";
 
 /// How an entry ended, as a number.
 pub(super) const OUTCOMES: [&str; 3] = ["ok", "failed", "refused"];
@@ -192,17 +197,15 @@ impl Store {
         Ok(id.zip(self.about("last")?))
     }
 
-    /// Has all vectors be those of this model: others are dropped.
+    /// Has all vectors be those of this model and in this place: others are dropped.
     pub fn of_model(&mut self, model: &str) -> Result<(), SearchError> {
         if self.about("model")?.as_deref() == Some(model) {
             return Ok(());
         }
         let change = || {
             let tx = self.connection.unchecked_transaction()?;
-            tx.execute(
-                "UPDATE entries SET scale = NULL, code = NULL, exact = NULL WHERE code IS NOT NULL",
-                [],
-            )?;
+            tx.execute(FORGET, [])?;
+            tx.execute("DELETE FROM about WHERE key = 'token'", [])?;
             tx.execute("INSERT OR REPLACE INTO about VALUES ('model', ?1)", [model])?;
             tx.commit()
         };

@@ -76,7 +76,7 @@ impl Default for Mcp {
 }
 
 /// Whether a text is the name of a host, as it stands in a URL.
-fn is_host(name: &str) -> bool {
+pub(super) fn is_host(name: &str) -> bool {
     let label = |label: &str| {
         (1..=63).contains(&label.len())
             && !label.starts_with('-')
@@ -87,7 +87,7 @@ fn is_host(name: &str) -> bool {
 }
 
 /// Whether a path can stand in a unit file as it is.
-fn stands_in_a_unit(path: &Path) -> bool {
+pub(super) fn stands_in_a_unit(path: &Path) -> bool {
     is_plain(path, |c| c.is_ascii_alphanumeric() || "/._-@+".contains(c))
 }
 

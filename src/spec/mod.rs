@@ -29,7 +29,7 @@ pub use container::{Container, Limits, Network, ServiceAddress};
 pub use ledger::{Checkpoints, Destination, LedgerSpec};
 pub use load::{SpecError, check, load, parse, render, schema};
 pub use mcp::{Mcp, Tls};
-pub use ml::{ExecutionProvider, Ml};
+pub use ml::{ExecutionProvider, Ml, Qdrant, Whereabouts};
 pub use nix::{Extent, to_nix};
 pub use ovs::{Datapath, Ovs};
 pub use plugin::{Capability, Plugin, is_served};

@@ -240,7 +240,7 @@ mod tests {
                     "resolved": {"introspection": "org.freedesktop.resolve1"}},
         "templates": {"web": {"packages": ["nginx"], "user": {"name": "a", "sshKeys": ["k \"${x}\\"]}}},
         "ledger": {"checkpoints": {"to": "/mnt/vault", "every": "daily"}},
-        "ml": {"enable": true, "numThreads": 4},
+        "ml": {"enable": true, "numThreads": 4, "qdrant": {"url": "https://qdrant:6334", "apiKeyFile": "/etc/opdbus/qdrant-key"}},
         "mcp": {"enable": true, "address": "0.0.0.0", "hosts": ["ops.example.org"], "proxy": true, "openFirewall": true},
         "containers": {"in": {"template": "web", "limits": {"memory": 512}}, "web-01": {"template": "web", "connect": ["in"]}}
     }"#;

@@ -14,7 +14,7 @@ use crate::engine::{self, Action, Context, Retirement};
 use crate::fault::{Fault, Kind};
 use crate::files::{self, FileState, Managed, ManagedError};
 use crate::run::{Invocation, RunError};
-use crate::spec::HostSpec;
+use crate::spec::{HostSpec, Qdrant, Whereabouts};
 use crate::storage::place;
 
 /// The user of the chat's program. A dynamic one would do where the bus could look its name up (libnss-systemd), which it can not
@@ -24,6 +24,9 @@ const CHAT_USER: &str = "opdbus-chat";
 /// The socket of the chat, which is there where the host spec asks for it.
 /// The socket of the chat.
 pub const CHAT: &str = "mcp-chat.socket";
+
+/// The unit of the search, whose network is what the host spec asks for.
+const SEARCH: &str = "opdbus-search.service";
 
 /// A file that is shipped: where it goes, its name, its text with `@bindir@`, `@basePath@` and what of the host spec it holds to
 /// fill in.
@@ -276,6 +279,31 @@ fn render(text: &str, bin_dir: &Path, spec: &HostSpec) -> String {
         .replace("@basePath@", &spec.btrfs.base_path.display().to_string())
         .replace("@mcpListen@", &spec.mcp.listen())
         .replace("@mcpCredentials@", &credentials)
+        .replace("@searchNetwork@", &search_network(spec.ml.qdrant.as_ref()))
+}
+
+/// What the search may have of the network: nothing, or what it takes to ask a Qdrant server. One that is known by its name
+/// may have any address, and that of the host's name server is not known either.
+fn search_network(qdrant: Option<&Qdrant>) -> String {
+    let Some(server) = qdrant else {
+        return "PrivateNetwork=yes\nRestrictAddressFamilies=AF_UNIX\nIPAddressDeny=any".into();
+    };
+    let mut lines = vec![
+        "# It asks a Qdrant server (ml.qdrant), and nobody asks it.".to_owned(),
+        "RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6".to_owned(),
+        "SocketBindDeny=any".to_owned(),
+    ];
+    let only = |address: String| ["IPAddressDeny=any".to_owned(), format!("IPAddressAllow={address}")];
+    match server.whereabouts() {
+        Whereabouts::Here => lines.extend(only("localhost".into())),
+        Whereabouts::At(address) => lines.extend(only(address.to_string())),
+        Whereabouts::Named => {}
+    }
+    if let Some(file) = &server.api_key_file {
+        lines.push(format!("LoadCredential=qdrant-api-key:{}", file.display()));
+        lines.push("SetCredential=qdrant-api-key:absent".into());
+    }
+    lines.join("\n")
 }
 
 fn managed(cx: &Context<'_>) -> Managed {
@@ -357,6 +385,10 @@ impl engine::Component for UnitsComponent {
                     let stop = Invocation::new("systemctl").args(["stop", "mcp-chat.service"]);
                     cx.host.run.run(&stop)?;
                     cx.host.run.run(&Invocation::new("systemctl").args(["try-restart", CHAT]))?;
+                }
+                if systemd_runs() && path.file_name().is_some_and(|name| name == SEARCH) {
+                    // It is started when it is asked, with what it may do now.
+                    cx.host.run.run(&Invocation::new("systemctl").args(["stop", SEARCH]))?;
                 }
             }
             Change::Disable { unit } => {
@@ -449,7 +481,9 @@ mod tests {
     fn every_placeholder_is_filled_in() {
         for shipped in &SHIPPED {
             let text = render(shipped.text, Path::new("/usr/local/bin"), &HostSpec::default());
-            for placeholder in ["@bindir@", "@basePath@", "@mcpListen@", "@mcpCredentials@"] {
+            for placeholder in
+                ["@bindir@", "@basePath@", "@mcpListen@", "@mcpCredentials@", "@searchNetwork@"]
+            {
                 assert!(!text.contains(placeholder), "{}: {placeholder}", shipped.name);
             }
         }
@@ -471,6 +505,57 @@ mod tests {
         let unit = render(shipped("mcp-chat.service"), Path::new("/b"), &spec);
         assert!(unit.contains("\nLoadCredential=key:/k.pem\n"), "{unit}");
         assert!(render(shipped(CHAT), Path::new("/b"), &spec).contains("\nListenStream=127.0.0.1:8080\n"));
+    }
+
+    #[test]
+    fn the_search_has_of_the_network_what_its_server_takes() {
+        let unit = |qdrant: Option<&str>| {
+            let mut spec = HostSpec::default();
+            spec.ml.qdrant = qdrant.map(|qdrant| serde_json::from_str(qdrant).unwrap());
+            let shipped = SHIPPED.iter().find(|shipped| shipped.name == SEARCH).unwrap();
+            render(shipped.text, Path::new("/b"), &spec)
+        };
+        let none = unit(None);
+        assert!(
+            none.contains("\nPrivateNetwork=yes\n") && none.contains("\nRestrictAddressFamilies=AF_UNIX\n")
+        );
+        for (url, allowed) in [
+            ("http://localhost:6334", Some("localhost")),
+            ("http://[::1]:6334", Some("localhost")),
+            ("https://[fd00:0::9]:6334", Some("fd00::9")),
+            ("https://qdrant.example.org:6334", None),
+        ] {
+            let unit = unit(Some(&format!(r#"{{"url": "{url}", "apiKeyFile": "/etc/opdbus/key"}}"#)));
+            let line = |line: &str| unit.lines().any(|l| l == line);
+            assert!(!unit.contains("PrivateNetwork"), "{unit}");
+            assert!(
+                line("RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6") && line("SocketBindDeny=any"),
+                "{unit}"
+            );
+            assert!(line("LoadCredential=qdrant-api-key:/etc/opdbus/key"), "{unit}");
+            assert_eq!(line("IPAddressDeny=any"), allowed.is_some(), "{unit}");
+            let allows = unit.lines().find_map(|line| line.strip_prefix("IPAddressAllow="));
+            assert_eq!(allows, allowed, "{unit}");
+        }
+    }
+
+    #[test]
+    fn on_nixos_the_search_has_the_same_of_the_network() {
+        let goldens = [
+            (
+                include_str!("../../tests/nix/goldens/fleet-west/etc/opdbus/config.json"),
+                include_str!("../../tests/nix/goldens/fleet-west/etc/systemd/system/opdbus-search.service"),
+            ),
+            (
+                include_str!("../../tests/nix/goldens/workstation/etc/opdbus/config.json"),
+                include_str!("../../tests/nix/goldens/workstation/etc/systemd/system/opdbus-search.service"),
+            ),
+        ];
+        for (spec, unit) in goldens {
+            let spec: serde_json::Value = serde_json::from_str(spec).unwrap();
+            let server: Option<Qdrant> = serde_json::from_value(spec["ml"]["qdrant"].clone()).unwrap();
+            assert!(unit.contains(&search_network(server.as_ref())), "{unit}");
+        }
     }
 
     #[test]

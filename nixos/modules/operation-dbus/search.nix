@@ -1,4 +1,4 @@
-# Search over the ledger: whether it knows what is meant, and what computes that.
+# Search over the ledger: whether it knows what is meant, what computes that, and where its vectors are.
 {
   config,
   lib,
@@ -12,6 +12,8 @@ let
 
   cfg = config.services.operation-dbus;
   render = import ./render.nix { inherit lib options; };
+  isSecretFile =
+    file: lib.isString file && lib.hasPrefix "/" file && !(lib.hasPrefix builtins.storeDir file);
 in
 {
   options.services.operation-dbus.ml = {
@@ -51,6 +53,47 @@ in
       example = "/srv/models/all-MiniLM-L6-v2";
       description = "A directory with the model's files. Wherever they come from, the programs hold them to their sums.";
     };
+    qdrant = mkOption {
+      type = types.nullOr (
+        types.submodule {
+          options = {
+            url = mkOption {
+              type = types.strMatching "https?://[^/@?#[:space:]]+/?";
+              example = "https://qdrant.example.org:6334";
+              description = ''
+                Where it answers by gRPC. What goes over `http` is read and changed by whoever is on the way.
+              '';
+            };
+            collection = mkOption {
+              type = types.str;
+              default = "operation-dbus";
+              example = "fleet";
+              description = "The collection. It is made where there is none.";
+            };
+            apiKeyFile = mkOption {
+              type = types.nullOr (types.either types.str types.path);
+              default = null;
+              example = "/etc/secrets/qdrant-api-key";
+              description = ''
+                A file with the API key, readable by root alone, outside the Nix store (a quoted path, not a path literal,
+                which Nix would copy into the store). Over `http` a key is sent to this host alone.
+              '';
+            };
+          };
+        }
+      );
+      default = null;
+      example = {
+        url = "https://qdrant.example.org:6334";
+        apiKeyFile = "/etc/secrets/qdrant-api-key";
+      };
+      description = ''
+        The Qdrant server that has the vectors of this host's entries, with those of others in one collection; each host
+        looks among its own alone. What is sent is a vector for each entry of the ledger, its number, its time, its
+        operation, its caller and how it ended; its words, and the search by words, stay here. With `null` the vectors are
+        in this host's own index.
+      '';
+    };
   };
 
   config = lib.mkIf cfg.enable {
@@ -59,6 +102,18 @@ in
       "executionProvider"
       "numThreads"
       "model"
+      "qdrant"
+    ];
+
+    assertions = [
+      {
+        assertion =
+          cfg.ml.qdrant == null || cfg.ml.qdrant.apiKeyFile == null || isSecretFile cfg.ml.qdrant.apiKeyFile;
+        message = ''
+          services.operation-dbus.ml.qdrant.apiKeyFile is not an absolute path outside the Nix store, where everybody could
+          read the key. Write a quoted path, such as "/etc/secrets/qdrant-api-key".
+        '';
+      }
     ];
 
     systemd.services = lib.mkIf (cfg.ml.enable && cfg.ml.executionProvider == "cuda") {

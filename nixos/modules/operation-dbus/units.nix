@@ -22,6 +22,31 @@ let
     else
       "LoadCredential=certificate:${mcp.tls.certificate}\nLoadCredential=key:${mcp.tls.key}";
 
+  # What the search may have of the network, as src/units has it.
+  inherit (cfg.settings.ml) qdrant;
+  whereabouts = builtins.match "https?://(\\[([0-9a-fA-F:.]+)]|([0-9.]+)|(localhost))(:[0-9]+)?/?" qdrant.url;
+  address = lib.findFirst (found: found != null) null (lib.sublist 1 3 whereabouts);
+  here = address == "localhost" || address == "::1" || lib.hasPrefix "127." address;
+  searchNetwork =
+    if qdrant == null then
+      "PrivateNetwork=yes\nRestrictAddressFamilies=AF_UNIX\nIPAddressDeny=any"
+    else
+      lib.concatStringsSep "\n" (
+        [
+          "# It asks a Qdrant server (ml.qdrant), and nobody asks it."
+          "RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6"
+          "SocketBindDeny=any"
+        ]
+        ++ lib.optionals (whereabouts != null) [
+          "IPAddressDeny=any"
+          "IPAddressAllow=${if here then "localhost" else address}"
+        ]
+        ++ lib.optionals (qdrant.apiKeyFile or null != null) [
+          "LoadCredential=qdrant-api-key:${qdrant.apiKeyFile}"
+          "SetCredential=qdrant-api-key:absent"
+        ]
+      );
+
   units = pkgs.runCommand "operation-dbus-units" { } ''
     mkdir -p $out/lib/systemd/system $out/share/dbus-1/system.d $out/share/polkit-1/actions
     for unit in ${cfg.package}/share/operation-dbus/systemd/*; do
@@ -36,7 +61,8 @@ let
         --subst-var-by bindir ${cfg.package}/bin \
         --subst-var-by basePath ${lib.escapeShellArg cfg.settings.btrfs.basePath} \
         --subst-var-by mcpListen ${lib.escapeShellArg listen} \
-        --subst-var-by mcpCredentials ${lib.escapeShellArg credentials}
+        --subst-var-by mcpCredentials ${lib.escapeShellArg credentials} \
+        --subst-var-by searchNetwork ${lib.escapeShellArg searchNetwork}
     done
   '';
 
