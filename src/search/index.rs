@@ -203,6 +203,11 @@ impl<'a> Index<'a> {
         self.store.count()
     }
 
+    /// How many entries have no vector.
+    pub fn behind(&self) -> Result<u64, SearchError> {
+        self.store.behind()
+    }
+
     /// What a question may be about.
     pub fn known(&self) -> Result<Known, SearchError> {
         let callers = self.store.callers()?.into_iter().map(|(_, name)| name).collect();

@@ -154,7 +154,7 @@ impl Worker {
                 question.range.and(TimeRange { since: given(search.since), until: given(search.until) });
             let about = question.operations.join(", ");
             let (hits, by) = open.index.search(&mut question, search.limit.clamp(1, MOST))?;
-            let (_, behind) = open.index.count()?;
+            let behind = open.index.behind()?;
             let why = open.why();
             let mut notes = Vec::new();
             if question.operations.is_empty() && !about.is_empty() {
@@ -171,7 +171,7 @@ impl Worker {
                 understood: Understood::from(&question),
                 by,
                 notes,
-                matches: matches(&ledger, hits, search.explain)?,
+                matches: matches(&ledger, &hits, search.explain)?,
             })
         })?;
         if let Some(why) = &self.anew {
@@ -268,14 +268,17 @@ fn api_key(file: &Path) -> String {
 }
 
 /// The entries that were found. One that the ledger does not have any longer is left out.
-fn matches(ledger: &Path, hits: Vec<Hit>, explain: bool) -> Result<Vec<Match>, SearchError> {
-    let mut found = Vec::with_capacity(hits.len());
-    for Hit { id, score, meaning, words, names } in hits {
-        let filter = Filter { ids: Some(id..=id), ..Filter::default() };
-        let entry = Ledger::read(ledger, |ledger| ledger.entries(&filter))?.pop();
-        let why = explain.then_some(Why { score, meaning, words, names });
-        found.extend(entry.map(|entry| Match { entry, why }));
-    }
+fn matches(ledger: &Path, hits: &[Hit], explain: bool) -> Result<Vec<Match>, SearchError> {
+    // Opened once for all of them.
+    let found = Ledger::read(ledger, |ledger| {
+        let mut found = Vec::with_capacity(hits.len());
+        for &Hit { id, score, meaning, words, names } in hits {
+            let filter = Filter { ids: Some(id..=id), ..Filter::default() };
+            let why = explain.then_some(Why { score, meaning, words, names });
+            found.extend(ledger.entries(&filter)?.pop().map(|entry| Match { entry, why }));
+        }
+        Ok(found)
+    })?;
     Ok(found)
 }
 

@@ -29,6 +29,8 @@ const SCHEMA: &str = "
         id INTEGER PRIMARY KEY, timestamp INTEGER NOT NULL, caller INTEGER NOT NULL, outcome INTEGER NOT NULL,
         operation INTEGER NOT NULL, scale REAL, code BLOB, exact BLOB);
     CREATE INDEX of_operation ON entries(operation, id);
+    -- What entries are looked up by, without their vectors.
+    CREATE INDEX facts ON entries(id, timestamp, caller, outcome);
     CREATE INDEX without_vector ON entries(id) WHERE code IS NULL;
     CREATE VIRTUAL TABLE words USING fts5(text, content = '', tokenize = 'unicode61');
     CREATE VIRTUAL TABLE frequency USING fts5vocab(words, 'row');
@@ -41,7 +43,7 @@ const FORGET: &str = "UPDATE entries SET scale = NULL, code = NULL, exact = NULL
 pub(super) const OUTCOMES: [&str; 3] = ["ok", "failed", "refused"];
 
 /// The postings that a question's words may have together: more take longer to rank than the rest of a search.
-const POSTINGS: i64 = 20_000;
+const POSTINGS: i64 = 5_000;
 
 /// What was found where the index should be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -142,10 +144,15 @@ pub fn count(path: &Path) -> Result<Option<(u64, u64)>, SearchError> {
 }
 
 fn counted(connection: &Connection) -> rusqlite::Result<(u64, u64)> {
-    let count =
-        |what: &str| connection.query_row(what, [], |row| row.get::<_, i64>(0)).map(i64::unsigned_abs);
-    // The second by the index of these alone.
-    Ok((count("SELECT count(*) FROM entries")?, count("SELECT count(*) FROM entries WHERE code IS NULL")?))
+    let all = connection.query_row("SELECT count(*) FROM entries", [], |row| row.get::<_, i64>(0))?;
+    Ok((all.unsigned_abs(), count_behind(connection)?))
+}
+
+/// By the index of these alone.
+fn count_behind(connection: &Connection) -> rusqlite::Result<u64> {
+    connection
+        .query_row("SELECT count(*) FROM entries WHERE code IS NULL", [], |row| row.get::<_, i64>(0))
+        .map(i64::unsigned_abs)
 }
 
 impl Store {
@@ -248,6 +255,11 @@ impl Store {
     /// How many entries there are, and how many of them have no vector.
     pub fn count(&self) -> Result<(u64, u64), SearchError> {
         counted(&self.connection).map_err(sql("read", &self.path))
+    }
+
+    /// How many entries have no vector.
+    pub fn behind(&self) -> Result<u64, SearchError> {
+        count_behind(&self.connection).map_err(sql("read", &self.path))
     }
 
     /// Entries that have no vector yet, the newest first.
@@ -405,10 +417,11 @@ impl Store {
             let (since, until) = through.seconds();
             self.connection
                 .prepare_cached(
-                    "SELECT entries.id, -bm25(words) FROM words JOIN entries ON entries.id = words.rowid
+                    "SELECT entries.id, -bm25(words) AS fit FROM words
+                       JOIN entries INDEXED BY facts ON entries.id = words.rowid
                      WHERE words MATCH ?1 AND timestamp >= ?2 AND timestamp < ?3
                        AND (?4 IS NULL OR caller = ?4) AND (?5 IS NULL OR outcome = ?5)
-                     ORDER BY bm25(words), entries.id DESC LIMIT ?6",
+                     ORDER BY fit DESC, entries.id DESC LIMIT ?6",
                 )?
                 .query_map(
                     params![some.join(" OR "), since, until, through.caller, through.outcome, count],
