@@ -3,104 +3,26 @@
 
 #[path = "support/past.rs"]
 mod past;
+#[path = "support/searched.rs"]
+mod searched;
 mod support;
 
 use std::fs;
-use std::os::unix::net::{UnixDatagram, UnixListener};
 use std::path::PathBuf;
-use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 use opdbus::deployment::Deployment;
-use opdbus::fault::{Kind, Report};
-use opdbus::ledger::{self, Caller, Ledger, NewEntry, Outcome, Via};
-use opdbus::search::wire::{self, Asked, By, Found, Search, Status};
+use opdbus::fault::Kind;
+use opdbus::ledger::{self, Caller, NewEntry, Outcome, Via};
+use opdbus::search::wire::{self, Asked, By, Found};
 use rusqlite::Connection;
-use serde_json::{Value, json};
+use searched::Bare;
+use serde_json::json;
 use support::Need;
-use support::sockets::handed_over;
 
-/// A host with the ledger of `tests/search`, and the two sockets that systemd would have.
-struct Bare {
-    dir: tempfile::TempDir,
-    listener: UnixListener,
-    bell: UnixDatagram,
-}
-
-impl Bare {
-    fn new(ml: &str) -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let base = dir.path().join("base");
-        for directory in ["etc", "run", "base/@timing", "base/@vectors", "base/@cache"] {
-            fs::create_dir_all(dir.path().join(directory)).unwrap();
-        }
-        past::ledger(&base.join("@timing/blockchain.db"));
-        let listener = UnixListener::bind(wire::socket(&dir.path().join("run"))).unwrap();
-        let bell = UnixDatagram::bind(wire::bell(&dir.path().join("run"))).unwrap();
-        let made = Self { dir, listener, bell };
-        made.specify(ml);
-        made
-    }
-
-    fn specify(&self, ml: &str) {
-        let ml: Value = serde_json::from_str(ml).unwrap();
-        let spec = json!({ "version": 1, "btrfs": { "basePath": self.at("base") }, "ml": ml });
-        fs::write(self.at("etc/config.json"), spec.to_string()).unwrap();
-    }
-
-    fn at(&self, path: &str) -> PathBuf {
-        self.dir.path().join(path)
-    }
-
-    fn index(&self) -> PathBuf {
-        self.at("base/@vectors/vector-index.db")
-    }
-
-    fn ledger(&self) -> Ledger {
-        Ledger::open(&self.at("base/@timing/blockchain.db")).unwrap()
-    }
-
-    /// Starts the program as systemd does.
-    fn start(&self) -> Running {
-        let child = handed_over(env!("CARGO_BIN_EXE_opdbus-search"), &[&self.listener, &self.bell])
-            .env("OPDBUS_ETC", self.at("etc"))
-            .env("OPDBUS_RUN", self.at("run"))
-            .stdin(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        Running(child)
-    }
-
-    fn ask(&self, query: &str) -> Result<Found, Report> {
-        let search = Search { query: query.into(), limit: 5, since: None, until: None, explain: true };
-        wire::ask(&self.at("run"), &Asked::Search(search))
-    }
-
-    fn status(&self) -> Status {
-        wire::ask(&self.at("run"), &Asked::Status).unwrap()
-    }
-
-    /// Waits until every entry has its vector.
-    fn settled(&self) -> Status {
-        let began = Instant::now();
-        loop {
-            let status = self.status();
-            if status.behind == 0 || began.elapsed() > Duration::from_secs(300) {
-                return status;
-            }
-            std::thread::sleep(Duration::from_millis(200));
-        }
-    }
-}
-
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        self.0.kill().unwrap();
-        self.0.wait().unwrap();
-    }
+/// A host with the ledger of `tests/search`.
+fn bare(ml: &str) -> Bare {
+    Bare::below(&std::env::temp_dir(), ml, |path| drop(past::ledger(path)))
 }
 
 fn call(operation: &str, target: &str) -> NewEntry {
@@ -122,7 +44,7 @@ fn ids(found: &Found) -> Vec<i64> {
 
 #[test]
 fn a_question_is_answered_and_what_was_appended_since_is_found() {
-    let bare = Bare::new("{}");
+    let bare = bare("{}");
     let _running = bare.start();
     let found = bare.ask("zeppelin-07").unwrap();
     assert_eq!((found.by, ids(&found)), (By::Words, vec![]));
@@ -139,7 +61,7 @@ fn a_question_is_answered_and_what_was_appended_since_is_found() {
 
 #[test]
 fn what_is_about_an_operation_alone_gives_all_of_those_calls_and_the_newest_first() {
-    let bare = Bare::new("{}");
+    let bare = bare("{}");
     let _running = bare.start();
     let created: Vec<i64> = (0..4)
         .flat_map(|number| {
@@ -166,7 +88,7 @@ fn what_is_about_an_operation_alone_gives_all_of_those_calls_and_the_newest_firs
 
 #[test]
 fn a_question_without_an_end_and_one_that_is_none_are_refused_and_the_next_is_answered() {
-    let bare = Bare::new("{}");
+    let bare = bare("{}");
     let _running = bare.start();
     let error = bare.ask(&"x".repeat(5000)).unwrap_err();
     assert_eq!(error.kind, Kind::Invalid, "{error}");
@@ -189,7 +111,7 @@ fn a_question_without_an_end_and_one_that_is_none_are_refused_and_the_next_is_an
 
 #[test]
 fn an_index_that_is_damaged_or_of_another_ledger_is_made_anew_and_said_so() {
-    let bare = Bare::new("{}");
+    let bare = bare("{}");
     let right = {
         let _running = bare.start();
         ids(&bare.ask("snapshots of machines").unwrap())
@@ -235,7 +157,7 @@ fn an_index_that_is_damaged_or_of_another_ledger_is_made_anew_and_said_so() {
 
 #[test]
 fn a_ledger_that_was_put_back_is_indexed_anew() {
-    let bare = Bare::new("{}");
+    let bare = bare("{}");
     let path = bare.at("base/@timing/blockchain.db");
     let before = fs::read(&path).unwrap();
     {
@@ -256,7 +178,7 @@ fn a_ledger_that_was_put_back_is_indexed_anew() {
 /// `OPDBUS_KILLS` of them, 20 if it does not say.
 #[test]
 fn killed_at_random_while_the_ledger_grows_it_loses_and_invents_nothing() {
-    let bare = Bare::new("{}");
+    let bare = bare("{}");
     let runs: u32 = std::env::var("OPDBUS_KILLS").ok().and_then(|n| n.parse().ok()).unwrap_or(20);
     let ledger = bare.ledger();
     let before = ledger.head().unwrap().id;
@@ -287,7 +209,7 @@ fn killed_at_random_while_the_ledger_grows_it_loses_and_invents_nothing() {
 
 #[test]
 fn without_a_model_it_says_so_and_searches_words() {
-    let bare = Bare::new(r#"{"enable": true}"#);
+    let bare = bare(r#"{"enable": true}"#);
     let _running = bare.start();
     let found = bare.ask("snapshots of machines").unwrap();
     assert_eq!(found.by, By::Words);
@@ -308,7 +230,7 @@ fn with_the_model_entries_are_embedded_behind_the_append_and_remembered() {
         return;
     }
     let model = PathBuf::from(std::env::var_os("OPDBUS_TEST_MODEL").unwrap());
-    let bare = Bare::new(&json!({ "enable": true, "model": model }).to_string());
+    let bare = bare(&json!({ "enable": true, "model": model }).to_string());
     let asked = "somebody broke into the web server";
     let first = {
         let _running = bare.start();

@@ -4,6 +4,10 @@
 #![allow(clippy::print_stdout, reason = "a bench prints its table")]
 #![allow(dead_code, reason = "every bench is a program of its own and uses a part of it")]
 
+#[allow(clippy::unwrap_used, reason = "a fixture that fails ends the bench")]
+#[path = "../../tests/support/sockets.rs"]
+pub mod sockets;
+
 use std::time::{Duration, Instant};
 
 /// What a ratio may be.
@@ -46,4 +50,14 @@ pub fn ratio(what: &str, ratio: f64, limit: Limit, how: &str) {
     };
     let verdict = if holds { "holds" } else { "short" };
     println!("bench | {what} | {ratio:.2} | {limit} | {verdict} | {how}");
+}
+
+/// A line of what nothing is promised of, to tell where the time goes.
+pub fn told(what: &str, ratio: f64, how: &str) {
+    println!("bench | {what} | {ratio:.2} | | | {how}");
+}
+
+/// A line of what could not be measured here, and why.
+pub fn not_measured(what: &str, why: &str) {
+    println!("bench | {what} | | | not measured | {why}");
 }

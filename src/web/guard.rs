@@ -105,7 +105,10 @@ fn secret(headers: &HeaderMap) -> Option<&str> {
 pub async fn signed_in(State(shared): State<Arc<Shared>>, mut request: Request, next: Next) -> Response {
     let nobody = || (StatusCode::UNAUTHORIZED, [(header::WWW_AUTHENTICATE, "Bearer")]).into_response();
     let Some(secret) = secret(request.headers()).map(str::to_owned) else { return nobody() };
-    match shared.daemon.session(&secret).await {
+    let turn = shared.calls.acquire().await;
+    let known = shared.daemon.session(&secret).await;
+    drop(turn);
+    match known {
         Ok(token) => {
             request.extensions_mut().insert(SignedIn { secret, token });
             next.run(request).await

@@ -31,6 +31,10 @@ use crate::spec::Mcp;
 /// How many connections may be open at once.
 const CONNECTIONS: usize = 2048;
 
+/// How many calls wait for the daemon at once. With a thousand pages open, a change has each of them look at the host anew, and
+/// dbus-daemon(1) refuses a connection that waits for more than 128 answers.
+const CALLS: usize = 96;
+
 /// How long a request may take to come, and TLS to be agreed on.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -90,6 +94,8 @@ pub struct Shared {
     pub mcp: Arc<mcp::Mcp>,
     /// The host's name.
     pub host: String,
+    /// The calls that wait for the daemon; more wait for their turn.
+    pub calls: Arc<Semaphore>,
     /// Who could not sign in.
     pub failures: Failures,
 }
@@ -100,7 +106,8 @@ impl Shared {
     pub fn new(settings: Settings, daemon: Arc<Daemon>, grammar: Grammar, host: String) -> Self {
         let grammar = Arc::new(grammar);
         let mcp = mcp::Mcp::new(Arc::clone(&daemon), Arc::clone(&grammar), host.clone());
-        Self { settings, daemon, grammar, mcp, host, failures: Failures::default() }
+        let calls = Arc::new(Semaphore::new(CALLS));
+        Self { settings, daemon, grammar, mcp, host, calls, failures: Failures::default() }
     }
 }
 

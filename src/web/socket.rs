@@ -49,7 +49,7 @@ pub async fn converse(socket: WebSocket, shared: Arc<Shared>, secret: String, to
     let (out, outgoing) = mpsc::channel(OUTGOING);
     let (heard, sentences) = mpsc::channel(INCOMING);
     let voice = Voice::Token { secret, door: "chat" };
-    let talk = Talk::new(Arc::clone(&shared.grammar), Arc::clone(&shared.daemon), voice.clone(), out.clone());
+    let talk = Talk::new(&shared, voice.clone(), out.clone());
     let mut tasks = JoinSet::new();
     tasks.spawn(write(sink, outgoing));
     tasks.spawn(answer(talk, sentences, token, shared.host.clone()));
@@ -143,7 +143,10 @@ async fn push(shared: Arc<Shared>, voice: Voice, out: Sender<Message>) {
             },
             () = look => {
                 due = None;
-                let overview = match voice.call(&shared.daemon, "overview", &json!({}), None).await {
+                let turn = shared.calls.acquire().await;
+                let answer = voice.call(&shared.daemon, "overview", &json!({}), None).await;
+                drop(turn);
+                let overview = match answer {
                     Ok(data) => Message::new("overview", "").with("data", data),
                     Err(report) if report.kind == Kind::Denied => {
                         let _ = out.send(Message::end(SIGNED_OUT, &report.message)).await;

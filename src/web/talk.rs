@@ -4,10 +4,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+use tokio::sync::Semaphore;
 use tokio::sync::mpsc::{self, Sender};
 use tokio::time::timeout;
 
 use super::message::Message;
+use super::serve::Shared;
 use crate::dbus::{Daemon, Voice};
 use crate::fault::{Kind, Report};
 use crate::grammar::{Grammar, Reading, Suggestion, Unclear};
@@ -47,6 +49,7 @@ pub struct Talk {
     grammar: Arc<Grammar>,
     registry: Registry,
     daemon: Arc<Daemon>,
+    calls: Arc<Semaphore>,
     voice: Voice,
     out: Sender<Message>,
     waiting: Confirmations,
@@ -54,9 +57,10 @@ pub struct Talk {
 
 impl Talk {
     /// A conversation with somebody, whose answers go to `out`.
-    pub fn new(grammar: Arc<Grammar>, daemon: Arc<Daemon>, voice: Voice, out: Sender<Message>) -> Self {
+    pub fn new(shared: &Shared, voice: Voice, out: Sender<Message>) -> Self {
         let (registry, waiting) = (Registry::default(), Confirmations::default());
-        Self { grammar, registry, daemon, voice, out, waiting }
+        let (grammar, daemon) = (Arc::clone(&shared.grammar), Arc::clone(&shared.daemon));
+        Self { grammar, registry, daemon, calls: Arc::clone(&shared.calls), voice, out, waiting }
     }
 
     /// The first message.
@@ -103,8 +107,11 @@ impl Talk {
     /// The operations that a sentence may be about by what it means, where the host can tell, and does so soon.
     async fn meant(&self, sentence: &str) -> Vec<String> {
         let Voice::Token { secret, .. } = &self.voice else { return Vec::new() };
-        let asked = timeout(SOON, self.daemon.suggest(secret, sentence)).await;
-        asked.ok().and_then(Result::ok).unwrap_or_default()
+        let asked = async {
+            let _turn = self.calls.acquire().await;
+            self.daemon.suggest(secret, sentence).await
+        };
+        timeout(SOON, asked).await.ok().and_then(Result::ok).unwrap_or_default()
     }
 
     async fn say(&self, message: Message) -> Result<(), Gone> {
@@ -185,6 +192,7 @@ impl Talk {
     async fn rehearse(&self, operation: &Operation, arguments: &Value) -> Result<Value, Report> {
         let mut rehearsed = arguments.clone();
         rehearsed[DRY_RUN] = true.into();
+        let _turn = self.calls.acquire().await;
         let mut planned = self.voice.call(&self.daemon, operation.name, &rehearsed, None).await?;
         Ok(planned["changes"].take())
     }
@@ -207,6 +215,8 @@ impl Talk {
     async fn run(&self, operation: &Operation, arguments: Value, request: u64) -> Result<(), Gone> {
         let command = self.grammar.command(operation, &arguments);
         let shown = command.clone().unwrap_or_else(|| operation.name.to_owned());
+        // Before it is said to have begun.
+        let turn = self.calls.acquire().await;
         let running = Message::new("running", shown).of_call(operation.name, command.as_deref());
         self.say(running.answering(request)).await?;
         let began = Instant::now();
@@ -225,6 +235,7 @@ impl Talk {
                 answer = &mut call => break answer,
             }
         };
+        drop(turn);
         let answered = answer.and_then(|answer| {
             let text = operation.text(answer.clone())?;
             let large = answer.to_string().len() > LARGEST;
