@@ -14,7 +14,7 @@ use zbus::{Connection, MatchRule, MessageStream};
 
 use super::client::{manager, progress_of, report_of};
 use super::{ClientError, INTERFACE, Peer};
-use crate::fault::Report;
+use crate::fault::{Kind, Report};
 use crate::tokens::Token;
 
 /// How many changes may be waiting for somebody who does not look.
@@ -56,6 +56,15 @@ pub struct Daemon {
     tags: AtomicU64,
     waiting: Waiting,
     changes: broadcast::Sender<Changed>,
+}
+
+/// Whether a text can be sent as it is; else what it is refused as. A bus has no texts with a NUL in them, and ends the connection of who sends one: that
+/// would be everybody's here.
+fn sendable(text: &str, otherwise: Kind) -> Result<(), Report> {
+    if text.contains('\0') {
+        return Err(Report::new(otherwise, "it has a NUL in it"));
+    }
+    Ok(())
 }
 
 /// The end of a wait for progress: it is no longer listened for.
@@ -144,6 +153,7 @@ impl Daemon {
             secret: String,
             token: Token,
         }
+        sendable(secret, Kind::Denied)?;
         let answer = self.ask("SignIn", &(secret,)).await?;
         let SignedIn { secret, token } = serde_json::from_value(answer).map_err(ClientError::Answer)?;
         Ok((secret, token))
@@ -151,17 +161,21 @@ impl Daemon {
 
     /// Ends a session.
     pub async fn sign_out(&self, secret: &str) -> Result<(), Report> {
+        sendable(secret, Kind::Denied)?;
         self.ask("SignOut", &(secret,)).await.map(drop)
     }
 
     /// The token of a secret, while it is good.
     pub async fn session(&self, secret: &str) -> Result<Token, Report> {
+        sendable(secret, Kind::Denied)?;
         let answer = self.ask("Session", &(secret,)).await?;
         Ok(serde_json::from_value(answer).map_err(ClientError::Answer)?)
     }
 
     /// The operations that a sentence may be about, by what it means: their names.
     pub async fn suggest(&self, secret: &str, sentence: &str) -> Result<Vec<String>, Report> {
+        sendable(secret, Kind::Denied)?;
+        sendable(sentence, Kind::Invalid)?;
         let answer = self.ask("Suggest", &(secret, sentence)).await?;
         Ok(serde_json::from_value(answer).map_err(ClientError::Answer)?)
     }
@@ -209,6 +223,7 @@ impl Voice {
         }
         match self {
             Self::Token { secret, door } => {
+                sendable(secret, Kind::Denied)?;
                 daemon.ask("CallWithToken", &(secret, door, tag, operation, arguments)).await
             }
             Self::User => daemon.ask("Call", &(operation, arguments)).await,
@@ -219,6 +234,14 @@ impl Voice {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_would_end_the_connection_is_not_sent() {
+        assert_eq!(sendable("a\0b", Kind::Invalid).unwrap_err().kind, Kind::Invalid);
+        for text in ["", "opdbus_abc", "\u{1}\u{202e}\u{ffff}\u{10ffff}\n"] {
+            sendable(text, Kind::Invalid).unwrap();
+        }
+    }
 
     #[test]
     fn a_step_is_told_to_the_call_that_it_is_of() {

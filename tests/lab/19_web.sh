@@ -27,6 +27,8 @@ test_the_page_is_there_and_nothing_else_without_a_token() {
     equal "401 0" "$(code --request POST "$CHAT/sign-out")"
     equal "401 0" "$(code --request POST --data x "$CHAT/mcp")"
     equal "401 0" "$(code --request POST --data 'opdbus_wrong' --header 'Content-Type: text/plain' "$CHAT/sign-in")"
+    equal "401 0" "$(lab bash -c "printf 'opdbus_\\0' | curl --silent --output /dev/null --write-out '%{http_code} %{size_download}' --data-binary @- --header 'Content-Type: text/plain' $CHAT/sign-in")" "a NUL"
+    equal 0 "$(lab systemctl show --property=NRestarts --value mcp-chat.service)"
     equal "401 0" "$(code --header 'Authorization: Bearer opdbus_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA' "$CHAT/session")"
     # Of what runs, nobody is root, and nothing but loopback is listened on.
     equal yes "$(lab bash -c '[[ $(stat --format=%u /proc/$(systemctl show --property=MainPID --value mcp-chat.service)) != 0 ]] && echo yes')"
