@@ -104,6 +104,23 @@ test_the_sentences_of_the_requirements_give_what_they_promise() {
     opdbus container delete db-02 --force --yes >/dev/null
 }
 
+test_a_program_by_mcp_creates_a_container_and_is_asked_before_it_deletes_it() {
+    local secret
+    [[ -x ${OPDBUS_MCP_CLIENT:-} ]] || without_files "OPDBUS_MCP_CLIENT names no Python with a client of MCP"
+    # shellcheck source=lab/lib.sh
+    source "$REPO/lab/lib.sh"
+    lab_paths
+    members_are_there
+    lab op-dbus container delete db-03 --force --yes >/dev/null 2>&1 || true
+    lab runuser --user member -- op-dbus token revoke program >/dev/null 2>&1 || true
+    secret=$(token member program operate)
+    nsenter --target "$(lab_leader)" --net -- "$OPDBUS_MCP_CLIENT" "$HERE/chat/program.py" "$CHAT/mcp" "$secret" >"$OUT" 2>&1 ||
+        die "$(tail -n 20 "$OUT")"
+    show "$(tr '\n' ' ' <"$OUT")"
+    equal "ok member mcp program" "$(opdbus ledger show --json --operation container.delete --target db-03 --limit 1 |
+        jq --raw-output '.[0].metadata | "\(.outcome) \(.caller.user) \(.caller.via) \(.token)"')"
+}
+
 test_nothing_hostile_that_is_said_does_anything() {
     local secret before restarts
     members_are_there
