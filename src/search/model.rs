@@ -2,12 +2,13 @@
 //! these sums.
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
 use super::error::SearchError;
+use crate::files::copy_summed;
 use crate::paths::Tree;
 use crate::spec::{HostSpec, Ml};
 
@@ -51,7 +52,7 @@ pub(super) fn read(directory: &Path) -> Result<[Vec<u8>; 2], SearchError> {
     Ok([read_one(directory, weights)?, read_one(directory, tokens)?])
 }
 
-pub(super) fn read_one(directory: &Path, pinned: Pinned) -> Result<Vec<u8>, SearchError> {
+fn read_one(directory: &Path, pinned: Pinned) -> Result<Vec<u8>, SearchError> {
     let path = directory.join(pinned.name);
     let read = |path: &Path| {
         let mut bytes = Vec::with_capacity(usize::try_from(pinned.size).unwrap_or_default());
@@ -66,19 +67,21 @@ pub(super) fn read_one(directory: &Path, pinned: Pinned) -> Result<Vec<u8>, Sear
 
 /// Whether both files are there and those that are pinned.
 pub fn check(directory: &Path) -> Result<(), SearchError> {
-    for pinned in FILES {
-        let path = directory.join(pinned.name);
-        let found = crate::files::sha256(&path).map_err(|source| not_read(&path, source))?;
-        if found != pinned.sha256 {
-            return Err(SearchError::AnotherModel { path, found });
-        }
-    }
-    Ok(())
+    FILES.into_iter().try_for_each(|pinned| check_one(directory, pinned))
 }
 
-fn not_read(path: &Path, source: std::io::Error) -> SearchError {
+/// Whether a file is there and the pinned one: it is read through, and not kept.
+pub(super) fn check_one(directory: &Path, pinned: Pinned) -> Result<(), SearchError> {
+    let path = directory.join(pinned.name);
+    // No more than one byte too many of a file that is not ours.
+    let read = File::open(&path).and_then(|file| copy_summed(file.take(pinned.size + 1), &mut io::sink()));
+    let (_, found) = read.map_err(|source| not_read(&path, source))?;
+    if found == pinned.sha256 { Ok(()) } else { Err(SearchError::AnotherModel { path, found }) }
+}
+
+fn not_read(path: &Path, source: io::Error) -> SearchError {
     match source.kind() {
-        std::io::ErrorKind::NotFound => SearchError::NoModel { path: path.to_owned() },
+        io::ErrorKind::NotFound => SearchError::NoModel { path: path.to_owned() },
         _ => SearchError::Io { verb: "read", path: path.to_owned(), source },
     }
 }

@@ -47,8 +47,8 @@ pub struct ModelFile {
 /// Looks at the files in a directory.
 pub fn look(directory: &Path) -> Result<Vec<ModelFile>, SearchError> {
     let look = |pinned: &Pinned| {
-        let state = match model::read_one(directory, *pinned) {
-            Ok(_) => State::Good,
+        let state = match model::check_one(directory, *pinned) {
+            Ok(()) => State::Good,
             Err(SearchError::NoModel { .. }) => State::Missing,
             Err(SearchError::AnotherModel { .. }) => State::Wrong,
             Err(error) => return Err(error),
